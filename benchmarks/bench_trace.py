@@ -1,130 +1,144 @@
-"""The cost of tracing a start: the demo's page, preloaded, untraced and with each observer, alternately.
+"""Trace: programs that download by themselves, each traced in a small internet, and started from its recipe elsewhere.
 
-Needs what `make demo` has made. Writes benchmarks/results/trace.json and prints the table of docs/benchmarks.md.
+Elsewhere is another user, folder, home and environment, without a network. Root is needed for the small internet; each
+program is traced by root and by a user without any rights. Writes benchmarks/results/trace.json; docs/make.py shows it.
 """
 
 import argparse
 import json
-import statistics
+import os
+import shutil
+import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import describe
+from benchmarks.trace_programs import NODE, PLACE, PROGRAMS, VENVS
+from tests.smallnet.hosts import hosts
+from tests.smallnet.judge import Judge, Program, Verdict
+from tests.smallnet.smallnet import SmallNet
 
-from preheat.core.events import Event
-from preheat.core.ref import Ref
-from preheat.guard.model.app import App
-from preheat.guard.model.tail import Tail
-from preheat.guard.probes.probes import parse_probe
-from preheat.guard.process.process import Output, Process
-from preheat.guard.witness.connections import Witness
-from preheat.guard.witness.file_opens import Opens
-from preheat.hubs.folder import Folder
-from preheat.library.library import Library
-from preheat.recipes.offline_env import direct, offline
-from preheat.recipes.recipe import read_recipe
-from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import FileSelection, PullSource
-from preheat.verbs.tracing.traced_start import Lead, environment
-from preheat.verbs.view import place
-from preheat.views.layouts.huggingface import HuggingFaceCache
-
-ROOT = Path(__file__).resolve().parents[1]
-DEMO, HUB = ROOT / "examples" / "speech_webui", ROOT / ".demo" / "hub"
-RESULTS = ROOT / "benchmarks" / "results" / "trace.json"
-# By name: whether the tracer is in the app's Pythons, whether opens are watched, whether calls are counted.
-SIDES = {
-    "untraced": (False, False, False),
-    "tracer": (True, False, False),
-    "tracer, opens": (True, True, False),
-    "tracer, opens, calls": (True, True, True),
-}
-WITHIN_S = 300.0
+RESULTS = Path(__file__).resolve().parent / "results" / "trace.json"
+TRACERS = {"root": 0, "user": 12345}
 
 
-def silent(event: Event) -> None:
-    """Ignore the event."""
+def set_up(names: set[str]) -> None:
+    """Make the environments that are not there yet, and a copy of each for the other machine."""
+    for name in names:
+        folder = PLACE / name
+        if not (folder / "ready").exists():
+            subprocess.run((sys.executable, "-m", "venv", "--clear", str(folder)), check=True)
+            subprocess.run((folder / "bin/pip", "install", "--quiet", *VENVS[name].split()), check=True)
+            (folder / "ready").touch()
+        other = PLACE / "elsewhere" / name
+        if not other.exists():
+            subprocess.run(("cp", "-a", "--reflink=auto", str(folder), str(other.parent / name)), check=True)
+            subprocess.run(("chown", "-R", "12346:12346", str(other)), check=True)
+    if not (NODE / "node_modules").is_dir() and shutil.which("npm"):
+        NODE.mkdir(parents=True, exist_ok=True)
+        words = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "@huggingface/transformers")
+        subprocess.run(words, cwd=NODE, check=True)
 
 
-def placed(workplace: Path) -> dict[str, str]:
-    """Store the demo's weights in a library and place them; return the environment variables of the views."""
-    library = Library(workplace / "library")
-    environ: dict[str, str] = {}
-    for need in read_recipe(DEMO).needs:
-        folder = Ref.parse(f"file:{HUB / need.ref.repo}")
-        told = pull(
-            [PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, FileSelection(need.files)
+def versions(program: Program) -> str:
+    """Return the versions of what a program is made of."""
+    found = []
+    for name in program.packages:
+        words = (
+            PLACE / program.venv / "bin/python",
+            "-c",
+            f"import importlib.metadata as m; print(m.version({name!r}))",
         )
-        # Placed as the hub's repository, by which name the page asks for it.
-        snapshot = replace(told.snapshot, ref=need.ref)
-        environ |= place(snapshot, library, HuggingFaceCache(), workplace / "cache", silent)
-    return environ
+        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        found.append(f"{name} {said}")
+    return ", ".join(found)
 
 
-def start(app: App, side: str, workplace: Path, number: int) -> float:
-    """Start the page until it is ready, and stop it; return the seconds until it was ready."""
-    tracer, opens, calls = SIDES[side]
-    environ = dict(app.env or {})
-    if tracer:
-        notes = workplace / f"notes-{number}"
-        notes.mkdir()
-        added = environment(environ, {}, notes, Lead("http://127.0.0.1:9"))
-        names = ("PYTHONPATH", "PREHEAT_TRACE", "PREHEAT_STOPWATCH")
-        environ |= {name: added[name] for name in names}
-    held: list[Process] = []
-    watching = Opens(["/"], lambda: held[0].pid if held else 0) if opens else None
-    witness = Witness() if calls else None
-    probe = parse_probe(app.ready, Tail())
-    began = time.monotonic()
-    process = Process(App(app.command, environ, app.cwd, app.ready), output=Output(None, None), witness=witness)
-    held.append(process)
-    try:
-        while not probe.ready():
-            if not process.alive() or time.monotonic() - began > WITHIN_S:
-                raise SystemExit("\n".join(("the page was never ready:", *process.tail.lines(20))))
-            time.sleep(0.01)
-        return time.monotonic() - began
-    finally:
-        process.stop()
-        if watching is not None:
-            watching.close()
-        if witness is not None:
-            witness.close()
+def figures(verdict: Verdict) -> dict[str, Any]:
+    """Return what is kept of a verdict."""
+    pulled, replayed = verdict.pulled, verdict.replayed
+    return {
+        "replays": verdict.replays,
+        "plain_s": round(verdict.plain.seconds, 2),
+        "plain_works": verdict.plain.works,
+        "trace": verdict.traced.status,
+        "trace_s": round(verdict.traced.seconds, 2),
+        "needs": verdict.needs,
+        "size": verdict.size,
+        "pull": None if pulled is None else pulled.status,
+        "run": None if replayed is None else replayed.status,
+        "attempts": verdict.attempts,
+        "places": verdict.places,
+        "said": "" if verdict.replays else _last_words(verdict),
+    }
+
+
+def _last_words(verdict: Verdict) -> str:
+    for one in (verdict.plain, verdict.traced, verdict.pulled, verdict.replayed):
+        if one is not None and (one.status or one is verdict.replayed):
+            return one.last_lines
+    return ""
 
 
 def main() -> int:
-    """Measure, write, print."""
+    """Judge, write, print."""
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--runs", type=int, default=5, help="rounds (default 5)")
+    words.add_argument("names", nargs="*", help="parts of names; default: all")
+    words.add_argument("--as", dest="tracers", action="append", choices=tuple(TRACERS), help="default: both")
+    words.add_argument("--keep", action="store_true", help="do not write the results")
+    words.add_argument("--preheat", type=Path, help="the command to judge; default: this checkout's")
     asked = words.parse_args()
-    if not (DEMO / ".venv").is_dir() or not HUB.is_dir():
-        print("the demo's app and weights are not here: make demo ONCE=1", file=sys.stderr)
+    if reason := SmallNet.why_not():
+        print(f"there can be no small internet here: {reason}", file=sys.stderr)
         return 1
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    with tempfile.TemporaryDirectory() as folder:
-        workplace = Path(folder)
-        recipe = read_recipe(DEMO)
-        environ = direct(offline({"PATH": "/usr/bin:/bin", "HOME": folder})) | placed(workplace) | recipe.env
-        app = App(recipe.command, environ, str(recipe.folder), recipe.ready)
-        start(app, "untraced", workplace, 0)  # so that all find the same in the page cache
-        number = 0
-        for _ in range(asked.runs):
-            for side in SIDES:
-                number += 1
-                seconds[side].append(start(app, side, workplace, number))
-                print(f"{side}: {seconds[side][-1]:.2f} s", file=sys.stderr, flush=True)
-        figures = {"machine": describe(workplace), "runs": asked.runs, "seconds": seconds}
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    plain = statistics.median(seconds["untraced"])
-    print("|  | seconds to the page | × untraced |\n| --- | ---: | ---: |")
-    for side, each in seconds.items():
-        middle = statistics.median(each)
-        print(f"| {side} | {middle:.2f} ({min(each):.2f}–{max(each):.2f}) | {middle / plain:.2f} |")
+    chosen = [one for one in PROGRAMS if not asked.names or any(part in one.name for part in asked.names)]
+    set_up({one.venv for one in chosen if one.venv} | {"light"})
+    work = PLACE / f"work-{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    root = work / "www"
+    root.mkdir(parents=True)
+    known = json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
+    mine = {name: str(PLACE / name / "bin/python") for name in VENVS}
+    theirs = {name: str(PLACE / "elsewhere" / name / "bin/python") for name in VENVS}
+    with SmallNet(work / "net", hosts(root)) as net:
+        for program in chosen:
+            program.serve(root)
+            net.sites = hosts(root)
+            told = known.setdefault(program.name, {})
+            told["versions"] = versions(program)
+            for tracer in asked.tracers or TRACERS:
+                more = {} if asked.preheat is None else {"preheat": asked.preheat}
+                # The first start fills what belongs to no start: bytecode, the page cache.
+                judge = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], starts=2, **more)
+                verdict = judge.judge(program)
+                told[tracer] = figures(verdict)
+                print(line(program.name, tracer, told[tracer]), flush=True)
+            if not asked.keep:
+                keep(known, work)
+    if not asked.keep:
+        shutil.rmtree(work)
+    else:
+        print(work)
     return 0
+
+
+def keep(found: dict[str, Any], work: Path) -> None:
+    """Write what was found so far, in the order of the table."""
+    kept = {program.name: found[program.name] for program in PROGRAMS if program.name in found}
+    RESULTS.write_text(json.dumps({"machine": describe(work), "programs": kept}, indent=1) + "\n")
+
+
+def line(name: str, tracer: str, told: dict[str, Any]) -> str:
+    """Return one line about one program, and why it failed."""
+    fate = "replayed" if told["replays"] else "FAILED"
+    said = "" if told["replays"] else f"\n    {told['places']}\n    " + told["said"].replace("\n", "\n    ")
+    needed = f"{told['needs']} needs, {told['size'] / 1e6:.2f} MB"
+    return (
+        f"{name} ({tracer}): {fate}: start {told['plain_s']} s{'' if told['plain_works'] else ' BROKEN'}, trace "
+        f"{told['trace']} in {told['trace_s']} s, {needed}, pull {told['pull']}, "
+        f"run {told['run']}, attempts {told['attempts']}{said}"
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from programs import programs
 from tree import architecture, modules
 
 from preheat.cli.parser import parser
@@ -134,8 +135,8 @@ def main() -> int:
     check = words.parse_args().check
     stale = []
     for name, make in DOCUMENTS.items():
-        # JSON has no room for a note, and ARCHITECTURE.md is made in parts.
-        note = f"{NOTE}\n" if name.endswith(".md") and name != "ARCHITECTURE.md" else ""
+        # JSON has no room for a note, and some documents are made in parts.
+        note = f"{NOTE}\n" if name.endswith(".md") and name not in ("ARCHITECTURE.md", "trace.md") else ""
         path, text = HERE / name, note + "\n".join(make()).rstrip("\n") + "\n"
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -258,6 +259,7 @@ DOCUMENTS = {
     "proof-schema.json": proof_schema,
     "tree.md": modules,
     "ARCHITECTURE.md": architecture,
+    "trace.md": programs,
 }
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ class Config:
     `state` is the folder for files that do not belong in the library. `library` and `state` are None if no variable
     names them and the user has no home folder (neither HOME nor an entry in passwd(5)). `endpoints` and `tokens` are
     by hub: `hf`, `ms`. `proxies` maps `http`, `https`, `all` and `no` to the values of `http_proxy` … `no_proxy`.
-    `logins` are the files that may contain registry logins. `environ` is the whole environment, for child processes.
+    `logins` are the files that may contain registry logins, `home` is the user's home folder. `environ` is the whole
+    environment, for child processes.
     """
 
     library: Path | None
@@ -62,6 +63,7 @@ class Config:
     logins: tuple[Path, ...]
     environ: Mapping[str, str]
     mirror_token: str = ""
+    home: Path | None = None
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
@@ -92,6 +94,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
         logins=_logins(env, home),
         environ=dict(env),
         mirror_token=(env.get("PREHEAT_MIRROR_TOKEN") or "").strip(),
+        home=home,
     )
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from preheat.core.cache_variables import CACHE_ROOTS, CACHE_VARIABLES, hf_home, lead_to_views, new_caches
-from preheat.verbs.tracing.traced_start import Lead, environment
+from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.traced_caches import traced_caches
+from preheat.verbs.tracing.traced_start import environment
 from preheat.views.links import AUTO
 from preheat.views.view_names import VIEWS, choose_view
 
@@ -18,7 +20,8 @@ def test_every_variable_of_a_view_is_a_known_cache_variable(kind: str) -> None:
 def test_a_traced_start_sees_no_cache_of_the_user(tmp_path: Path) -> None:
     users = dict.fromkeys(CACHE_VARIABLES, "/users")
     caches = new_caches(tmp_path)
-    started = environment(users, caches, tmp_path / "notes", Lead("http://127.0.0.1:1"))
+    traced = traced_caches(users, None, tmp_path, covered=True)
+    started = environment(users, traced, tmp_path / "notes", Lead("http://127.0.0.1:1"))
     assert {name: started[name] for name in CACHE_VARIABLES if name in started} == caches
     assert caches.keys() == CACHE_ROOTS.keys()
 

@@ -15,7 +15,8 @@ words = sys.argv[1:]
 port = int(words[words.index("--port") + 1])
 repository, files = "{repository}", {files}
 hub = os.environ.get("HF_ENDPOINT", "")
-cache = os.environ.get("HF_HUB_CACHE") or os.environ["HF_HOME"] + "/hub"
+home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
+cache = os.environ.get("HF_HUB_CACHE") or home + "/hub"
 folder = cache + "/models--" + repository.replace("/", "--")
 
 def fetched(path):

@@ -7,7 +7,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.guard.witness.strace import STRACE, Strace
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.traced_start import Wanted
+from preheat.verbs.tracing.readiness import Wanted
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port
@@ -62,11 +61,10 @@ def page(port: int) -> str:
 
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_trace_during_the_first_use_and_the_recipe_is_written(
-    traced: Preheat, number: int, tmp_path: Path
-) -> None:
+def test_signal_ends_trace_during_the_first_use_and_the_recipe_is_written(traced: Preheat, number: int) -> None:
     write_app(traced, page(free_port()))
-    using = tmp_path / "using"
+    # The app sees the library as it is, and all else through overlays.
+    using = traced.library / "using"
     first = f"exec:sh -c 'touch {using}; exec sleep 600'"
     running = traced.start("trace", "--first", first, "--", *SCRIPT)
     running.until(lambda _: using.exists())
@@ -87,9 +85,12 @@ def test_second_signal_ends_an_app_that_is_deaf_to_the_first(traced: Preheat, nu
     running.process.send_signal(number)
     time.sleep(0.5)
     told = running.kill(number)
-    assert told.status == 0, told.err
+    assert told.status == 8, told.err
     assert "Ended early" in told.err
-    assert "Ended early" in (traced.folder / "preheat.toml").read_text()
+    recipe = (traced.folder / "preheat.toml").read_text()
+    assert "Ended early" in recipe
+    assert 'verified = "no: the trace was ended early"' in recipe
+    assert "model.safetensors" in recipe
 
 
 def test_first_use_that_leaves_a_program_behind_does_not_keep_trace(traced: Preheat) -> None:

@@ -117,11 +117,16 @@ def view(
 def trace(*command: str, terms: TraceTerms | None = None, session: Session | None = None) -> Traced:
     """Start an app once, observe what it downloads and reads, and write its recipe and lock to the current folder.
 
-    Raise UsageError for a recipe that exists already, AppError for an app that could not be started.
+    Then start the app from them again, without a network, unless the terms say otherwise. Raise UsageError for a recipe
+    that exists already, AppError for an app that could not be started, NotReplayed if it did not start from its recipe,
+    which is written all the same.
     """
     from preheat.api.tracing import TraceTerms, trace_app
 
-    return trace_app(command, session or Session(), terms or TraceTerms())
+    terms = terms or TraceTerms()
+    traced = trace_app(command, session or Session(), terms)
+    traced.require_replayed(terms.output)
+    return traced
 
 
 def run(

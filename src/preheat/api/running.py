@@ -102,7 +102,13 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
     )
     leave_process_1()
-    return run(app, RunOptions(guarding.patience, network=guarding.network != "free", stage=stage), session.on_event)
+    options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
+    if not recipe.hub:
+        return run(app, options, session.on_event)
+    from preheat.verbs.local_hub import library_hub  # hardly ever needed, and the app waits for it
+
+    with library_hub(session.library, environ, session.settings.unsafe_files, session.on_event) as lead:
+        return run(lead.around(app), options, session.on_event)
 
 
 def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str]:

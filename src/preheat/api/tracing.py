@@ -14,8 +14,9 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull_sources import resolve
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.replaying.replay_again import replay_again
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -23,16 +24,21 @@ if TYPE_CHECKING:
     from preheat.core.ref import Ref
     from preheat.core.snapshot import Snapshot
     from preheat.mirror.http.server import Server
+    from preheat.recipes.recipe import Recipe
+    from preheat.verbs.tracing.replaying.replay import ReplayVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceTerms:
     """Options of a trace; see docs/trace.md.
 
-    `output`: the recipe's path, in the current folder; `force` overwrites an existing one. `name`: the app's name, by
-    default the folder's. `watch`: how to detect that the app is ready, how to use it then, and how many seconds to
-    observe it. `wanted`: reports whether the user wants to end the trace. `keep_unread`: keep needs that the app
-    downloaded and did not read.
+    `output`: the recipe, in the current folder; `force` overwrites one that exists. `name`: the app's, default the
+    folder's. `watch`: when the app is ready, what to do then, and for how many seconds to watch it. `wanted`: whether
+    the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
+    `overlay`: this process may move to a mount namespace, and stays there until it ends; the app then writes to
+    overlays, and what it writes is dropped. Without it, or where the system does not permit it, the app writes to its
+    own folder. `replay`: start the app from its recipe again, without a network. `intercept`: lead the app's programs
+    through a proxy that sees their HTTPS requests, for those that are no Python.
     """
 
     output: Path = Path(FILE_NAME)
@@ -41,6 +47,9 @@ class TraceTerms:
     watch: TraceWatch = field(default_factory=lambda: TraceWatch("", "", 5.0, 1800.0, ""))
     wanted: Wanted = field(default_factory=Wanted)
     keep_unread: bool = False
+    overlay: bool = False
+    replay: bool = True
+    intercept: bool = False
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".toml":
@@ -80,6 +89,20 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
             return None
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
+    home = session.config.home
     options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, session.secrets)
+    options = replace(
+        options, home=home, overlay=terms.overlay, replay=terms.replay, unsafe=session.settings.unsafe_files
+    )
+    options = replace(options, intercept=session.transport if terms.intercept else None)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)
+
+
+def replay_app(recipe: Recipe, session: Session, *, overlay: bool = False) -> ReplayVerdict:
+    """Start the app of a recipe whose needs are pinned, from the library alone, without a network; once.
+
+    `overlay`: see TraceTerms. Raise UsageError if the recipe has no command.
+    """
+    config = session.config
+    return replay_again(recipe, session.library, config.environ, config.home, session.on_event, overlay=overlay)

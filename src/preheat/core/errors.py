@@ -157,6 +157,10 @@ class CheckFailed(PreheatError):
     exit_status = 8
 
 
+class NotReplayed(CheckFailed):
+    """The app did not start from its recipe and the library alone, or no replay was possible."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the beginning of a hint: the question whether the most similar of `known` was meant; empty if none is.
 

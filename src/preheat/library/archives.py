@@ -40,15 +40,18 @@ def members(path: Path, kind: str) -> tuple[File, ...]:
     return _files(path, kind, lambda member: _hashed(member, None))
 
 
-def unpack(library: Library, archive: Snapshot, kind: str, on_read: OnRead = _silent) -> Snapshot:
+def unpack(
+    library: Library, archive: Snapshot, kind: str, on_read: OnRead = _silent, source: Path | None = None
+) -> Snapshot:
     """Store the members of an archive as blobs, and record and return their snapshot.
 
-    `archive` is the snapshot of a `url`, whose one blob the library has and whose digest was verified. The members are
+    `archive` is the snapshot of a `url`, whose one blob the library has, or whose bytes are in `source`, a file that no
+    other program writes to; its digest was verified. The members are
     recorded under `archive.ref.members(kind)`, at the archive's commit. The archive's blob stays; without a record of
     its own, `prune` removes it. `on_read` is called with the unpacked bytes of each step. Nothing is recorded if the
     archive is refused: raise IntegrityError as `read_members` does; NoSpace or LibraryError if the disk is full.
     """
-    source = library.held_path(archive.files[0].digest)
+    source = source or library.held_path(archive.files[0].digest)
     with _Store(library, on_read) as store:
         files = _files(source, kind, store.put)
     snapshot = Snapshot(archive.ref.members(kind), archive.commit, files)

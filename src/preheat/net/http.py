@@ -21,6 +21,7 @@ from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, hub_error, is_malformed, refused_by_proxy
+from preheat.net.passed_on import PassedOn
 from preheat.net.proxies import Proxy, choose
 from preheat.net.proxy_pools import is_forwarded, through
 from preheat.net.redirects import follow, let_go
@@ -100,6 +101,14 @@ class Transport:
         only. Raise HubUnavailable if there is no response.
         """
         return self._read_body(self._ask(url, headers, method, body))
+
+    def pass_on(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> PassedOn:
+        """Forward a request as it is; return the response, even a redirect. Raise HubError, also for an invalid URL."""
+        try:
+            answer = self._send(url, headers, method, body)
+        except ValueError as error:
+            raise HubError(f"{one_line(url)!r} is not an address", hint="") from error
+        return PassedOn(answer.response, url, answer.proxy)
 
     def close(self) -> None:
         """Close all idle connections."""

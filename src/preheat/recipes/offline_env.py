@@ -76,12 +76,19 @@ KNOWN = (
 )
 SWITCHES = {switch.name: switch.value for switch in KNOWN}
 
+HUB_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+
 _OWN = ("localhost", "127.0.0.1", "::1")
 
 
 def offline(environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` with all libraries offline, and no proxy for localhost (gradio requests its own page)."""
     return {**direct(environ), **SWITCHES}
+
+
+def asking_hubs(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without the switches that stop all requests to a hub."""
+    return {name: value for name, value in environ.items() if name not in HUB_SWITCHES}
 
 
 def direct(environ: Mapping[str, str]) -> dict[str, str]:

@@ -56,8 +56,9 @@ class Recipe:
     """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
-    files that the app's first start creates, as older recipes name them; no verb uses it. `path` is the file that it
-    was read from. `places` are the folders that `at` of its needs may name; None for the app's folder only.
+    files that the app's first start creates, as older recipes name them; no verb uses it. `hub`: the app asks its hub
+    at each start, so `run` serves the library to it on loopback. `path` is the file that it was read from. `places` are
+    the folders that `at` of its needs may name; None for the app's folder only.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Recipe:
     about: str = ""
     verified: str = ""
     makes: tuple[str, ...] = ()
+    hub: bool = False
     path: Path | None = None
     places: Places | None = field(default=None, compare=False, repr=False)
 
@@ -98,6 +100,7 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
     about: str = ""
     verified: str = ""
     makes: list[str] = []
+    hub: bool = False
 
 
 class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -168,6 +171,7 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
         about=app.about,
         verified=app.verified,
         makes=tuple(here(place) for place in app.makes),
+        hub=app.hub,
         path=path.absolute(),
     )
 

@@ -30,6 +30,8 @@ def recipe_text(recipe: Recipe, remarks: Sequence[str] = ()) -> str:
             app.add(word, probe)
     if recipe.env:
         app.add("env", _inline(recipe.env))
+    if recipe.hub:
+        app.add("hub", recipe.hub)
     if recipe.makes:
         app.add("makes", _list(recipe.makes))
     document.add("app", app)

@@ -103,12 +103,21 @@ def witness_for(app: App) -> Witness:
         raise AppError(f"its network calls cannot be counted: {available.reason}", hint="omit --network")
     # A port that is chosen at each start is not known yet; with a front, only the guard connects to it.
     port = port_of(app.ready) if app.ready and PORT not in app.ready else None
-    return Witness(own_ports=() if port is None else (port,))
+    return Witness(own_ports=app.reaches if port is None else (port, *app.reaches))
 
 
 def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> NetworkSeen:
     """Summarize outbound attempts, most frequent first, ignoring connections to the app's `own` ports on loopback."""
-    attempts = [one for one in witness.attempts if one.lookup or not one.loopback or one.port not in own]
+    return _seen(witness, lambda one: one.lookup or not one.loopback or one.port not in own)
+
+
+def outbound_seen(witness: Witness) -> NetworkSeen:
+    """Summarize outbound attempts as `network_seen` does, ignoring all connections on loopback."""
+    return _seen(witness, lambda one: one.lookup or not one.loopback)
+
+
+def _seen(witness: Witness, counts: Callable[[Attempt], bool]) -> NetworkSeen:
+    attempts = [one for one in witness.attempts if counts(one)]
     places: dict[str, int] = {}
     for attempt in attempts:
         place = _place(attempt)

@@ -44,7 +44,7 @@ def test_opens_writes_and_names_are_noted_once_each(notes: Path) -> None:
     assert trace(code, notes).returncode == 0
     here = str(notes.parent)
     opens = [line[2:] for line in lines(notes, "open") if line[2].startswith(here)]
-    assert opens == [[f"{here}/a", "w"], [f"{here}/a", "r"]]
+    assert opens == [[f"{here}/a", "w", ["__main__"]], [f"{here}/a", "r"]]
     assert [line[2:] for line in lines(notes, "rename")] == [[f"{here}/a", f"{here}/b"]]
 
 

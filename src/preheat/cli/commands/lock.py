@@ -5,8 +5,9 @@ from shlex import quote
 
 import msgspec
 
+from preheat.cli.output.replay_facts import replay_facts
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import CheckFailed
+from preheat.core.errors import CheckFailed, UsageError
 from preheat.core.units import say_count, say_size
 from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
 from preheat.recipes.lock_file import Lock, lock_path, read_lock
@@ -21,6 +22,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     before = read_lock(path)
     if options.app and is_built_in(options.app):
         recipe = shipped_lock(options.app, recipe.folder).apply(recipe)
+    if options.replay:
+        return _replay(recipe, before, options, wiring)
     if options.check:
         return _check(recipe, before, options, wiring)
     lock = pin(recipe, wiring.sources, wiring.console, wiring.patience, before)
@@ -47,6 +50,24 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
     wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, sentence)
     if lines:
         raise CheckFailed(f"{path} is out of date", hint=f"{again} updates it")
+    return 0
+
+
+def _replay(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wiring: Wiring) -> int:
+    """Start the app from its lock and the library alone. Raise NotReplayed if it does not start."""
+    if not options.check:
+        raise UsageError("--replay is a check", hint="preheat lock --check --replay")
+    path = lock_path(recipe)
+    if before is None:
+        raise CheckFailed(f"{recipe.name} has no lock at {path}", hint="preheat lock")
+    if stale := before.stale(recipe):
+        raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint="preheat lock updates it")
+    from preheat.api.tracing import replay_app
+
+    verdict = replay_app(before.apply(recipe), wiring, overlay=True)
+    said = verdict.verified if verdict.replayed.passed else f"{recipe.path}: {verdict.verified}"
+    wiring.console.done({"lock": str(path), "verified": verdict.verified, "replay": replay_facts(verdict)}, said)
+    verdict.require(recipe.path or path)
     return 0
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import FrameType
 
 from preheat.api.tracing import TraceTerms, trace_app
+from preheat.cli.output.replay_facts import replay_facts
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -36,13 +37,17 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         force=options.force,
         name=options.name or "",
         watch=watch,
-        wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1),
+        wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1, stops.clear),
         keep_unread=options.keep_unread,
+        overlay=True,
+        intercept=options.intercept,
+        replay=not options.no_replay,
     )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     path, traced = terms.output, trace_app(tuple(options.command), wiring, terms)
     wiring.console.done(_figures(traced, path), _words(traced, path))
+    traced.require_replayed(path)
     return 0
 
 
@@ -69,7 +74,7 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
             {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
         ],
-        "made": traced.observation.made,
+        "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],
         "reached": traced.observation.reached,
         "calls": None
         if calls is None
@@ -80,6 +85,8 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         "pythons": seen.notes.processes,
         "native_opens": seen.how,
         "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),
+        "verified": found.recipe.verified,
+        "replay": None if traced.replay is None else replay_facts(traced.replay),
         "slowest_imports": []
         if seen.imports is None
         else [[p.name, round(p.seconds, 3)] for p in seen.imports.slowest],
@@ -107,5 +114,11 @@ def _words(traced: Traced, path: Path) -> str:
     lines.append(f"native opens traced by {seen.how}; Python processes traced: {seen.notes.processes}")
     if not found.lock.needs:
         lines.append("no downloads were seen; are the models already in the app's own folder?")
-    lines.append(f"written: {path}, {path.with_suffix('.lock')}. Next: preheat run --network watch {path}")
+    written = f"written: {path}, {path.with_suffix('.lock')}"
+    if traced.replay is None:
+        lines.append(f"{written}; not replayed: preheat lock --check --replay {path} does that")
+    elif traced.replay.replayed.passed:
+        lines += [found.recipe.verified, f"{written}. Next: preheat run --locked --network none {path}"]
+    else:
+        lines.append(written)
     return "\n".join(lines)

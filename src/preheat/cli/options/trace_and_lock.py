@@ -37,7 +37,8 @@ def recipe_verbs(app: Build, add_hub_options: Build) -> tuple[tuple[str, str, Bu
             lock,
             """\
   preheat lock                                   pin the current commits for ./preheat.toml
-  preheat lock --check                           exit status 8 if anything has changed since""",
+  preheat lock --check                           exit status 8 if anything has changed since
+  preheat lock --check --replay                  exit status 8 if the app does not start without a network""",
         ),
         (
             "recipes",
@@ -83,12 +84,25 @@ def _trace(verb: argparse.ArgumentParser) -> None:
         choices=("fanotify", "strace", "proc"),
         help="how to trace files opened by native code (default: the first one that is permitted)",
     )
+    verb.add_argument(
+        "--no-replay", action="store_true", help="do not start the app from its recipe again, without a network"
+    )
+    verb.add_argument(
+        "--intercept",
+        action="store_true",
+        help="lead the app through a local proxy, to see what curl, wget, git and other native programs download",
+    )
     verb.add_argument("--keep-unread", action="store_true", help="keep files that the app downloaded but never opened")
 
 
 def _lock(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--check", action="store_true", help="write nothing; report changes, with exit status 8 if there are any"
+    )
+    verb.add_argument(
+        "--replay",
+        action="store_true",
+        help="with --check: ask no hub, but start the app from its lock and the library alone, without a network",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import struct
 from contextlib import suppress
 from typing import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import Iterable, Iterator
 # linux/sched.h, linux/mount.h
 MOUNTS, USER, PIDS, NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
+_DETACH = 2
 _RELATIME = 1 << 21
 # mount_setattr(2): its number is the same on all architectures.
 _MOUNT_SETATTR, _HERE, _AT_RECURSIVE, _ATTRIBUTE_READ_ONLY = 442, -100, 0x8000, 1
@@ -34,11 +36,29 @@ def own_mounts() -> None:
     mount("none", "/", RECURSIVE | SLAVE)
 
 
-def mount(source: str, target: str, flags: int, kind: str = "none") -> None:
+def mount(source: str, target: str, flags: int, kind: str = "none", options: str = "") -> None:
     """Attach a file system, or a part of one with BIND, at `target`."""
     words = (os.fsencode(source), os.fsencode(target), os.fsencode(kind))
-    if _libc().mount(*words, ctypes.c_ulong(flags), None) != 0:
+    if _libc().mount(*words, ctypes.c_ulong(flags), os.fsencode(options) if options else None) != 0:
         raise _error("mount", target)
+
+
+def unmount(target: str) -> None:
+    """Detach what is mounted at `target`, with all mounts below it, even if it is in use."""
+    if _libc().umount2(os.fsencode(target), _DETACH) != 0:
+        raise _error("umount", target)
+
+
+def mount_points() -> list[tuple[str, bytes]]:
+    """List the mount points of this namespace, each with the type of its file system: proc_pid_mountinfo(5)."""
+    found = []
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            front, _, back = line.partition(b" - ")
+            # Spaces, tabs, line ends and backslashes in a path are escaped as octal digits.
+            point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), front.split()[4])
+            found.append((os.fsdecode(point), back.split()[0]))
+    return found
 
 
 def mount_read_only(folder: str) -> None:

@@ -17,8 +17,9 @@ class App:
     and `cwd` default to the guard's. `{port}` in `command`, the probes and the values of `env` stands for a port that
     the guard chooses. `read_only` folders are write-protected, even for root, where the guard is permitted to mount.
     `isolated` runs the app in its own network namespace, and only the port of its probe is reachable from outside
-    (guard/net/network_namespace.py). `contained` keeps its processes together where permitted, so that none survives
-    even if it tries to (guard/process/enclosure.py).
+    (guard/net/network_namespace.py). From there it still reaches the ports `reaches` of the host's loopback.
+    `contained` keeps its processes together where permitted, so that none survives even if it tries to
+    (guard/process/enclosure.py).
     """
 
     command: tuple[str, ...]
@@ -28,6 +29,7 @@ class App:
     alive: str = ""
     read_only: tuple[str, ...] = ()
     isolated: bool = False
+    reaches: tuple[int, ...] = ()
     contained: bool = False
 
     def on(self, port: int) -> App:

@@ -16,12 +16,13 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from typing import Iterable
 
 from preheat.guard.kernel import namespaces
 from preheat.guard.kernel.ports import listeners_of
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.net.port_relay import Front
-from preheat.guard.net.small_http import HttpReply
+from preheat.guard.net.small_http import HttpReply, listen
 
 # linux/sockios.h, net/if.h
 _SIOCSIFFLAGS = 0x8914
@@ -70,11 +71,16 @@ def enter() -> None:
             first.write(b"0")
 
 
-def keep_door(door: socket.socket) -> None:
+def keep_door(door: socket.socket, reaches: Iterable[int] = ()) -> None:
     """Fork the door process, which opens connections inside the namespace and sends the sockets through `door`.
 
-    It ends when the other end of `door` is closed.
+    First it sends, in order, a socket that listens there on loopback for each of the ports `reaches`. It ends when the
+    other end of `door` is closed.
     """
+    for port in reaches:
+        # Before the fork, so that the app cannot connect before somebody listens.
+        with listen("127.0.0.1", port) as listener:
+            _send(door, listener)
     if os.fork() != 0:
         door.close()
         return
@@ -95,12 +101,16 @@ def keep_door(door: socket.socket) -> None:
             try:
                 with socket.create_connection(("127.0.0.1", int(asked)), _CONNECT_S) as made:
                     made.settimeout(None)
-                    rights = array.array("i", [made.fileno()])
-                    door.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+                    _send(door, made)
             except OSError as error:
                 door.send(b"%d" % (error.errno or errno.EIO))
     finally:
         os._exit(0)
+
+
+def _send(door: socket.socket, one: socket.socket) -> None:
+    rights = array.array("i", [one.fileno()])
+    door.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
 class NamespacePort:
@@ -114,7 +124,15 @@ class NamespacePort:
         """Return a socket that is connected to a port inside the namespace. Raise OSError."""
         with self._turn:
             self._end.send(b"%d" % port)
-            reply, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
+            return self._receive()
+
+    def listener(self) -> socket.socket:
+        """Return the next of the listening sockets that the door sends first. Raise OSError."""
+        with self._turn:
+            return self._receive()
+
+    def _receive(self) -> socket.socket:
+        reply, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 return socket.socket(fileno=struct.unpack("i", rights[:_DESCRIPTOR])[0])
@@ -126,6 +144,22 @@ class NamespacePort:
         with suppress(OSError):
             self._end.shutdown(socket.SHUT_RDWR)
         self._end.close()
+
+
+class Inlet:
+    """Relay connections inside the namespace to the same ports on the host's loopback, until `close`."""
+
+    def __init__(self, door: NamespacePort, ports: Iterable[int]) -> None:
+        self._fronts = []
+        for port in ports:
+            front = Front("127.0.0.1", port, _gone, listener=door.listener())
+            front.route(port)
+            self._fronts.append(front)
+
+    def close(self) -> None:
+        """Close the listening sockets and all connections."""
+        for front in self._fronts:
+            front.close()
 
 
 class Publisher:

@@ -40,7 +40,8 @@ class Front:
     """Relay connections, as raw bytes, to the instance set by `route`; with no instance, respond with `waiting`.
 
     A connection stays with its instance when the route changes. One thread copies all bytes. `reach` opens a connection
-    to an instance's port; by default it connects to 127.0.0.1. Raise OSError if the address is not available.
+    to an instance's port; by default it connects to 127.0.0.1. `listener` already listens at the address; without it,
+    raise OSError if the address is not available.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class Front:
         port: int,
         waiting: Callable[[str, str], HttpReply],
         reach: Callable[[int], socket.socket] | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._waiting = waiting
         self._reach = reach or _reach
         self._desk = RequestThreads()
         self._most = most_relayed()
-        self._listener = listen(host, port)
+        self._listener = listener or listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._target: int | None = None
         self._lock = threading.Lock()

@@ -19,7 +19,7 @@ from preheat.guard.process.output_pump import pump
 from preheat.guard.process.spawn import CannotStart, StartedApp, spawn
 
 if TYPE_CHECKING:
-    from preheat.guard.net.network_namespace import Publisher
+    from preheat.guard.net.network_namespace import Inlet, Publisher
     from preheat.guard.witness.connections import Witness
     from preheat.guard.witness.download_lines import DownloadLines
 
@@ -84,6 +84,7 @@ class Process:
         self._child = child.child
         self._enclosure = child.enclosure
         self._line = child.line
+        self._inlet: Inlet | None = None
         self._publisher = self._published(child)
         # Start the pumps here, because threads of the keeper would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
@@ -134,6 +135,8 @@ class Process:
             self._dismissed = True
             if self._publisher is not None:
                 self._publisher.close()
+            if self._inlet is not None:
+                self._inlet.close()
             os.close(self._line)
             self._dismiss_warden()
             self._keeper.join()
@@ -156,14 +159,17 @@ class Process:
         """Publish the port of the app's readiness probe, if the app runs in its own network namespace."""
         if child.door is None:
             return None
-        from preheat.guard.net.network_namespace import NamespacePort, Publisher
+        from preheat.guard.net.network_namespace import Inlet, NamespacePort, Publisher
         from preheat.guard.probes.probes import port_of
 
+        door = NamespacePort(child.door)
+        if self.app.reaches:
+            self._inlet = Inlet(door, self.app.reaches)
         port = port_of(self.app.ready) if self.app.ready else None
         if port is None:
-            child.door.close()
+            door.close()
             return None
-        return Publisher(NamespacePort(child.door), child.pid, port)
+        return Publisher(door, child.pid, port)
 
     def _left(self) -> list[process_tree.ProcessStat]:
         """List the app's live processes: all descendants of its warden."""

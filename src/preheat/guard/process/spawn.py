@@ -88,7 +88,7 @@ def spawn(app: App) -> StartedApp:
             warden.adopt_orphans()
             if door is not None and its_door is not None:
                 door.close()
-                _isolate(its_door, its_startup)
+                _isolate(its_door, its_startup, app.reaches)
             enclosure.enter_pids(its_startup)
             parent = os.getpid()
             child = os.fork()
@@ -119,7 +119,7 @@ def spawn(app: App) -> StartedApp:
     return StartedApp(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
-def _isolate(its_door: socket.socket, its_startup: int) -> None:
+def _isolate(its_door: socket.socket, its_startup: int, reaches: tuple[int, ...]) -> None:
     """Move this process to its own network namespace and start the door process.
 
     On failure, report the error to `its_startup` and exit.
@@ -128,10 +128,10 @@ def _isolate(its_door: socket.socket, its_startup: int) -> None:
 
     try:
         network_namespace.enter()
+        network_namespace.keep_door(its_door, reaches)
     except OSError as error:
         os.write(its_startup, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
         os._exit(1)
-    network_namespace.keep_door(its_door)
 
 
 def _exec_app(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, startup: int) -> None:

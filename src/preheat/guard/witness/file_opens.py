@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
-from preheat.guard.kernel import process_tree
+from preheat.guard.kernel import namespaces, process_tree
 
 FANOTIFY, PROC = "fanotify", "proc"
 
@@ -56,12 +56,17 @@ class Open:
 class Opens:
     """Record the files below `folders` that the process `root()` and its family open, until `close`.
 
+    A process that ended before its event was read counts as one of the family, except below the folders `others`, where
+    other programs than the family open many files.
     `root` returns a PID, or 0 before the start. `how` is the method used; `lost` is set if events were lost. With
     `kernel` False, fanotify is not used. `close` takes at most 15 seconds, however many files other processes open.
     """
 
-    def __init__(self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True) -> None:
+    def __init__(
+        self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True, others: Sequence[str] = ()
+    ) -> None:
         self._folders = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in folders)
+        self._others = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in others)
         self._root = root
         self._found: dict[tuple[str, bool], Open] = {}
         self._began: dict[str, float] = {}
@@ -92,8 +97,8 @@ class Opens:
     def _matters(self, path: str) -> bool:
         return path.startswith(self._folders) and not path.endswith(" (deleted)")
 
-    def _of_family(self, pid: int) -> bool:
-        """Return whether a process belongs to the program; assume so if it has already ended."""
+    def _of_family(self, pid: int) -> bool | None:
+        """Return whether a process belongs to the program; None if it has ended, and was not seen before."""
         root = self._root()
         if not root:
             return False
@@ -104,7 +109,7 @@ class Opens:
         belongs = process_tree.belongs(pid, root)
         if belongs is None:
             # It has ended: use the cached result, if any.
-            return known if until else True
+            return known if until else None
         if len(self._kin) >= _MOST_KNOWN:
             self._kin.clear()
         self._kin[pid] = (belongs, now + _KNOWN_S)
@@ -143,9 +148,12 @@ class Opens:
             if file < 0:
                 continue
             path = ""
-            if pid != ours and self._of_family(pid):
+            belongs = pid != ours and self._of_family(pid)
+            if belongs is not False:
                 with suppress(OSError):
                     path = os.readlink("/proc/self/fd/%d" % file)
+            if belongs is None and path.startswith(self._others):
+                path = ""
             os.close(file)
             if not self._matters(path):
                 continue
@@ -225,13 +233,9 @@ def _unmark(listening: int) -> None:
 
 
 def _mounts_below(folders: Sequence[str]) -> list[bytes]:
-    """List the mount points below the folders that contain real files: proc_pid_mountinfo(5)."""
-    found = []
-    with open("/proc/self/mountinfo", "rb") as lines:
-        for line in lines:
-            front, _, back = line.partition(b" - ")
-            # Spaces in a path are escaped as octal digits.
-            point = front.split()[4].replace(b"\\040", b" ")
-            if back.split()[0] not in _PSEUDO and os.fsdecode(point + b"/").startswith(tuple(folders)):
-                found.append(point)
-    return found
+    """List the mount points below the folders that contain real files."""
+    return [
+        os.fsencode(point)
+        for point, kind in namespaces.mount_points()
+        if kind not in _PSEUDO and (point + "/").startswith(tuple(folders))
+    ]

@@ -18,7 +18,7 @@ def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         os.close(lock)
 
 
@@ -28,8 +28,19 @@ def sweep(workplace: Path) -> None:
         with contextlib.suppress(OSError):
             lock = take(folder / IN_USE)
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
                 os.close(lock)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it, as far as permitted; folders that deny access to their owner too."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            with contextlib.suppress(OSError):
+                if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _made(workplace: Path, prefix: str) -> tuple[Path, int]:

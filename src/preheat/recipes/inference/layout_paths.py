@@ -9,8 +9,6 @@ from preheat.core.cache_variables import TORCH_HOME, XDG_CACHE_HOME
 HF_CACHE, MODELSCOPE, MODELSCOPE_OLD = "hf-cache", "modelscope", "modelscope-old"
 FLAT, LOCAL_DIR, WHISPER, TORCH_HUB = "flat", "local-dir", "whisper", "torch-hub"
 HUB_LAYOUTS = frozenset((HF_CACHE, MODELSCOPE, MODELSCOPE_OLD))
-# The folder below `{dir}` for the app's caches, if a recipe must place files in them.
-KEPT = ".preheat"
 
 _HF = re.compile(r"(?P<base>.*)/(?:models|datasets|spaces)--[^/]+/(?:snapshots/[0-9a-f]{40}/|blobs/[0-9a-f]{40,64}$)")
 _MODELSCOPE = re.compile(r"(?P<base>.*)/(?:models|datasets)/[^/]+--[^/]+/snapshots/[^/]+/")
@@ -56,15 +54,3 @@ def within(path: str, folder: str) -> str | None:
     if path == folder:
         return ""
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
-
-
-def at(place: LayoutPath, folder: str, caches: Mapping[str, str]) -> tuple[str, str]:
-    """Return a recipe's `at` for the place, and the variable that must point there; either can be empty."""
-    for variable, cache in sorted(caches.items(), key=lambda item: -len(item[1])):
-        below = within(place.base, cache)
-        if below is not None:
-            if place.view in HUB_LAYOUTS or place.view in (WHISPER, TORCH_HUB):
-                return "", ""
-            return "/".join(part for part in (KEPT, variable, below) if part), variable
-    below = within(place.base, folder)
-    return (place.base if below is None else below or "."), ""

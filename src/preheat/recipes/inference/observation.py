@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
+from preheat.recipes.app_python import AppPython
+from preheat.recipes.places import Places
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file that the app downloaded from a hub; `ref` has the revision that the app requested."""
+    """A file of a hub's that the app downloaded, or had already; `ref` has the revision that the app requested."""
 
     ref: Ref
     commit: str
@@ -26,6 +29,32 @@ class Loaded:
     size: int
     digest: Digest
     modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedFile:
+    """A file of an archive: its path there, and the `path` that it was unpacked to; `size` in bytes."""
+
+    name: str
+    path: str
+    size: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """An archive that the app downloaded and unpacked. `archive.path` is empty if the app did not keep it.
+
+    `kind` is `zip` or `tar`; `base` is the folder in which all members are, and `prefix` the folder of the archive
+    that was stripped or renamed to it. `others` are the members that were not unpacked, or changed since.
+    """
+
+    archive: Loaded
+    kind: str
+    base: str
+    prefix: str
+    members: tuple[UnpackedFile, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +83,29 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that the start created; `size` in bytes."""
+    """A file that the start created, first written `at` seconds after the start; `size` in bytes.
+
+    `modules` are the packages that wrote it, innermost first; empty for native programs. `digest` is None for a file
+    that no recipe can have, such as one over the size limit that was never opened.
+    """
 
     path: str
     size: int
+    digest: Digest | None = None
+    modules: tuple[str, ...] = ()
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The record of one start.
 
-    `folder` is where the app was started. `caches` maps the variables that were set to new folders to these folders.
-    `copied` are copies (source, target), `local_dirs` the `local_dir` folders of hub clients. `sees_native`: opens by
-    native code were observed completely, so a file without an open was not opened.
+    `folder` is where the app was started, `places` are its folders, `environment` is where it runs. `caches` maps the
+    variables that lead to caches to these. `copied` are copies (source, target), `local_dirs` the `local_dir` folders
+    of hub clients, `put` the written files that have a hub's bytes. `sees_native`: opens by native code were observed
+    completely, so a file without an open was not opened. `first` is the first-use command, which began `used_at`
+    seconds after the start; `env` are the app's variables that change what it downloads. `outside` are weights that it
+    read outside of all places, which no recipe can place for another user.
     """
 
     name: str
@@ -76,9 +115,17 @@ class Observation:
     caches: Mapping[str, str] = field(default_factory=dict)
     served: tuple[HubFile, ...] = ()
     loaded: tuple[Loaded, ...] = ()
+    unpacked: tuple[Unpacked, ...] = ()
     opened: tuple[Opened, ...] = ()
     reached: tuple[Reached, ...] = ()
     made: tuple[Made, ...] = ()
+    put: tuple[Made, ...] = ()
     copied: tuple[tuple[str, str], ...] = ()
     local_dirs: frozenset[str] = frozenset()
     sees_native: bool = True
+    places: Places = Places(Path("/"))  # noqa: RUF009 - a value, and frozen
+    environment: AppPython = AppPython()  # noqa: RUF009 - a value, and frozen
+    first: str = ""
+    used_at: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    outside: tuple[Made, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.verbs.tracing.traced_start import Wanted
+from preheat.verbs.tracing.readiness import Wanted
 
 _GLANCE_S = 0.05
 _MORE_S = 10.0

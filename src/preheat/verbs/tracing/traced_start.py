@@ -3,21 +3,18 @@
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat import guard
-from preheat.core.cache_variables import CACHE_VARIABLES, new_caches
 from preheat.core.errors import AppError, UsageError
-from preheat.core.events import Answered, AppChanged, Event, Listener, Noted, Serving
+from preheat.core.events import Answered, Event, Listener, Noted, Serving
 from preheat.guard.kernel.ports import ports_of
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
-from preheat.guard.probes.probes import Probe, parse_probe
 from preheat.guard.process.process import CannotStart, Output, Process
 from preheat.guard.witness.connections import Attempt, Witness
 from preheat.guard.witness.file_opens import FANOTIFY, PROC, Open, Opens
@@ -26,50 +23,15 @@ from preheat.library.small_files import read_small
 from preheat.proof.start.import_times import read_notes as read_imports
 from preheat.proof.start.import_times import sum_up
 from preheat.proof.start.timeline import Imports
-from preheat.proof.start.trial import read_first, use_once
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
+from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
+from preheat.verbs.tracing.traced_caches import TracedCaches
 
-_GLANCE_S = 0.1
 _MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
-_TO_STDERR = Output(2, 2)
-_NO_PAGE_S, _SILENT_S = 3.0, 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class TraceWatch:
-    """How long to observe an app: until the probe `ready` passes, the request `first` is done, plus `settle_s` seconds.
-
-    `ready`: empty to detect readiness from listening ports. `within_s`: time limit until ready. `opens`: how to detect
-    files opened by native code: fanotify, strace or proc; empty for the first of them that is permitted.
-    """
-
-    ready: str = ""
-    first: str = ""
-    settle_s: float = 5.0
-    within_s: float = 1800.0
-    opens: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Requests by the user during a trace: stop the app (`stopped`), and end all other work early (`hurried`)."""
-
-    stopped: Callable[[], bool] = lambda: False
-    hurried: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """URLs of the mirror that replaces the app's hubs: `plain`, and `secure` for clients that require TLS.
-
-    `secure` may be empty. `trusted` is a CA file that includes the certificate of `secure`.
-    """
-
-    plain: str
-    secure: str = ""
-    trusted: str = ""
+TO_STDERR = Output(2, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +39,9 @@ class ObservedStart:
     """Logs of a start: `ready` is the probe that passed, `ready_s` the seconds until then, None if the program exited.
 
     `how` names the method that detected opens by native code: fanotify, strace or proc. `lost` is set if some of them
-    were missed. `attempts` is None if network calls cannot be counted.
+    were missed. `attempts` is None if network calls cannot be counted. `caches` are the folders of the app's caches by
+    their variables, `new_caches` those that were empty before. The first use began at `used_at` (time.time());
+    `own_ports` are those on which the app listened.
     """
 
     began: float
@@ -92,6 +56,14 @@ class ObservedStart:
     attempts: tuple[Attempt, ...] | None
     answered: tuple[Answered, ...]
     imports: Imports | None
+    new_caches: Mapping[str, str] = field(default_factory=dict)
+    used_at: float | None = None
+    own_ports: frozenset[int] = frozenset()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the opens by native code were observed completely."""
+        return self.how in (FANOTIFY, STRACE) and not self.lost
 
 
 @dataclass(slots=True)
@@ -110,35 +82,37 @@ class Recorder:
 
 
 def traced_start(
-    app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted
+    app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted, caches: TracedCaches
 ) -> ObservedStart:
-    """Start `app` with the hubs from `lead` and with caches and logs below `workplace`; stop it after its first use.
+    """Start `app` with the hubs from `lead`, and with logs below `workplace`; stop it after its first use.
 
     `wanted` reports whether the user wants to end earlier. Raise AppError if the app fails or is not ready in time.
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
-    notes.mkdir(parents=True)
-    # The user's caches would hide downloads.
-    caches = new_caches(workplace)
+    notes.mkdir(parents=True, exist_ok=True)
+    used_at, own_ports = None, frozenset[int]()
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
-    opens = _eyes(watch.opens, workplace / "calls", lambda: held[0].pid if held else 0)
+    opens = _eyes(watch.opens, workplace, lambda: held[0].pid if held else 0)
     command = opens.around(app.command) if isinstance(opens, Strace) else app.command
     began, clock = time.time(), time.monotonic()
     try:
-        process = Process(App(command, environ, app.cwd), output=_TO_STDERR, witness=witness)
+        process = Process(App(command, environ, app.cwd), output=TO_STDERR, witness=witness)
     except CannotStart as error:
         opens.close(wanted.hurried)
         raise AppError(str(error), hint="is the command right?") from error
     held.append(process)
     try:
-        ready, ready_s = _await(process, app, watch, clock, recorder, stopped)
+        ready, ready_s = await_ready(process, app, watch, clock, recorder, stopped)
+        own_ports = _ports(process)
         if ready_s is not None and not stopped():
             if watch.first:
-                _use(watch, App(app.command, environ, app.cwd, ready), process, stopped)
-            _settle(process, watch.settle_s, stopped)
+                used_at = time.time()
+                use_app(watch, App(app.command, _untraced(environ), app.cwd, ready), process, stopped)
+            settle(process, watch.settle_s, stopped)
+            own_ports |= _ports(process)
             if not process.alive() and process.status and not stopped():
                 said = f"{describe_exit(process.status)} after it was ready: files that it needs later are not included"
                 recorder(Noted("the app", said))
@@ -153,7 +127,7 @@ def traced_start(
         lead,
         ready,
         ready_s,
-        caches,
+        caches.folders,
         noted(workplace),
         tuple(seen),
         opens.how,
@@ -161,7 +135,19 @@ def traced_start(
         None if witness is None else witness.attempts,
         tuple(recorder.answered),
         sum_up(read_imports(notes), round(clock * 1e9), ready_s or time.monotonic() - clock),
+        caches.new,
+        used_at,
+        own_ports,
     )
+
+
+def _ports(process: Process) -> frozenset[int]:
+    return frozenset(ports_of({member.pid for member in family(process.pid)}))
+
+
+def _untraced(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the first-use command, whose files and requests are not the app's."""
+    return {name: value for name, value in environ.items() if name not in ("PREHEAT_TRACE", "PREHEAT_STOPWATCH")}
 
 
 def noted(workplace: Path) -> TraceLog:
@@ -176,120 +162,40 @@ def _texts(files: Iterable[Path]) -> Iterator[str]:
             yield read_small(path, _MOST_NOTED).decode("utf-8", "replace")
 
 
-def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, lead: Lead) -> dict[str, str]:
-    """Return an environment with new caches, the mirror as hub, and logging in the app's Python processes."""
-    shim = str(Path(guard.__file__).parent / "shim")
-    paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
+def environment(environ: Mapping[str, str], caches: TracedCaches, notes: Path, lead: Lead) -> dict[str, str]:
+    """Return an environment with its caches, the mirror as hub, and logging in the app's Python processes."""
     return {
-        **direct(online(environ, without=CACHE_VARIABLES)),
-        **caches,
-        "HF_ENDPOINT": lead.plain,
-        "MODELSCOPE_ENDPOINT": lead.plain,
-        **(_insistent(lead) if lead.secure else {}),
-        "HF_HUB_DISABLE_XET": "1",
+        **direct(online(environ, without=caches.removed)),
+        **caches.new,
+        **lead.environ,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PREHEAT_TRACE": str(notes),
+        **logged(environ, notes),
+        "PREHEAT_TRACE_HUBS": f"{lead.plain}/ {lead.secure}/" if lead.secure else f"{lead.plain}/",
         "PREHEAT_STOPWATCH": str(notes),
     }
 
 
-def _insistent(lead: Lead) -> dict[str, str]:
-    """Return variables for modelscope up to 1.37, which always uses https (modelscope/hub/utils/utils.py)."""
-    return {"MODELSCOPE_DOMAIN": lead.secure.partition("://")[2], "REQUESTS_CA_BUNDLE": lead.trusted}
+def logged(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
+    """Return the variables that make the app's Python processes log to the folder `notes`."""
+    shim = str(Path(guard.__file__).parent / "shim")
+    paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_TRACE": str(notes)}
 
 
-def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
+def _eyes(how: str, workplace: Path, root: Callable[[], int]) -> Opens | Strace:
     """Observe files opened by native code, with the most complete method. Raise UsageError if `how` is unavailable."""
     if how != STRACE:
         # Observe all of /, because an app can keep its files anywhere.
-        opens = Opens(["/"], root, kernel=how != PROC)
+        # In the library, the scan of downloads opens them too.
+        opens = Opens(["/"], root, kernel=how != PROC, others=[str(workplace.parent / "blobs")])
         if opens.how == (how or FANOTIFY):
             return opens
         opens.close()
     if how in ("", STRACE) and Strace.available():
+        folder = workplace / "calls"
         folder.mkdir()
         return Strace(str(folder))
     if how:
         hint = "run it as root" if how == FANOTIFY else "is strace installed, and is ptrace permitted?"
         raise UsageError(f"file opens cannot be observed with {how} on this machine", hint=hint)
     return Opens(["/"], root, kernel=False)
-
-
-def _await(
-    process: Process, app: App, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
-) -> tuple[str, float | None]:
-    """Wait until the app is ready or exits with status 0; return the probe and the seconds, None if it exited."""
-    known = _probe(watch.ready, process, app) if watch.ready else None
-    listening: dict[int, float] = {}
-    while not stopped():
-        now = time.monotonic()
-        if not process.alive():
-            if process.status:
-                raise AppError(
-                    f"the app was never ready: it {describe_exit(process.status)}",
-                    hint="the last lines of its output are above",
-                    tail=process.tail.lines(20),
-                )
-            return watch.ready, None
-        ready = watch.ready if known is not None and known.ready() else ""
-        ready = ready or ("" if known is not None else _found_ready(process, app, listening, now))
-        if ready:
-            on_event(AppChanged("running", f"ready: {ready}", now - began))
-            return ready, now - began
-        if now - began > watch.within_s:
-            raise AppError(
-                f"the app was not ready within {watch.within_s:.0f} s",
-                hint="set its ready probe: --ready http://127.0.0.1:7860/",
-                tail=process.tail.lines(20),
-            )
-        time.sleep(_GLANCE_S)
-    return watch.ready, None
-
-
-def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:
-    """Return a probe for a port that the app listens on: an http URL if it serves a page, else `tcp:PORT`."""
-    for port in sorted(ports_of({member.pid for member in family(process.pid)})):
-        since = listening.setdefault(port, now)
-        page = f"http://127.0.0.1:{port}/"
-        if _probe(page, process, app).ready():
-            return page
-        # A process that listens but does not respond is still loading, like gunicorn before its workers start.
-        if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
-            return f"tcp:{port}"
-    return ""
-
-
-def _answers(port: int) -> bool:
-    """Return whether the server on this port responds to a request or closes the connection."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), _GLANCE_S * 10) as line:
-            line.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            line.recv(1)
-    except ConnectionResetError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _use(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
-    """Use the app once. Ignore failures after the user has stopped it."""
-    try:
-        use_once(read_first(watch.first), app, watch.within_s, process, stopped)
-    except AppError:
-        if not stopped():
-            raise
-
-
-def _probe(text: str, process: Process, app: App) -> Probe:
-    try:
-        return parse_probe(text, process.tail, env=app.env, cwd=app.cwd)
-    except ValueError as error:
-        raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
-
-
-def _settle(process: Process, seconds: float, stopped: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.alive() and not stopped():
-        time.sleep(_GLANCE_S)

@@ -1,0 +1,1 @@
+"""Intercept: answer HTTP requests in the name of other hosts, as a proxy with an authority of its own."""

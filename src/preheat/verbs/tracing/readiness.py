@@ -1,0 +1,129 @@
+"""Readiness: wait until an app is ready, also without a probe, and use it once."""
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preheat.core.errors import AppError, UsageError
+from preheat.core.events import AppChanged, Listener
+from preheat.guard.kernel.ports import ports_of
+from preheat.guard.kernel.process_tree import family
+from preheat.guard.model.app import App
+from preheat.guard.model.exit_words import describe_exit
+from preheat.guard.probes.probes import Probe, parse_probe
+from preheat.guard.process.process import Process
+from preheat.proof.start.trial import read_first, use_once
+
+_GLANCE_S = 0.1
+_NO_PAGE_S, _SILENT_S = 3.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceWatch:
+    """How long to observe an app: until the probe `ready` passes, the request `first` is done, plus `settle_s` seconds.
+
+    `ready`: empty to detect readiness from listening ports. `within_s`: time limit until ready. `opens`: how to detect
+    files opened by native code: fanotify, strace or proc; empty for the first of them that is permitted.
+    """
+
+    ready: str = ""
+    first: str = ""
+    settle_s: float = 5.0
+    within_s: float = 1800.0
+    opens: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Requests by the user during a trace: stop the app (`stopped`), and end all other work early (`hurried`).
+
+    `forget` is called before the replay: a request to stop the traced app is none to stop the replay.
+    """
+
+    stopped: Callable[[], bool] = lambda: False
+    hurried: Callable[[], bool] = lambda: False
+    forget: Callable[[], None] = lambda: None
+
+
+def await_ready(
+    process: Process, app: App, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
+) -> tuple[str, float | None]:
+    """Wait until the app is ready or exits with status 0; return the probe and the seconds, None if it exited.
+
+    `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time.
+    """
+    known = _probe(watch.ready, process, app) if watch.ready else None
+    listening: dict[int, float] = {}
+    while not stopped():
+        now = time.monotonic()
+        if not process.alive():
+            if process.status:
+                raise AppError(
+                    f"the app was never ready: it {describe_exit(process.status)}",
+                    hint="the last lines of its output are above",
+                    tail=process.tail.lines(20),
+                )
+            return watch.ready, None
+        ready = watch.ready if known is not None and known.ready() else ""
+        ready = ready or ("" if known is not None else _found_ready(process, app, listening, now))
+        if ready:
+            on_event(AppChanged("running", f"ready: {ready}", now - began))
+            return ready, now - began
+        if now - began > watch.within_s:
+            raise AppError(
+                f"the app was not ready within {watch.within_s:.0f} s",
+                hint="set its ready probe: --ready http://127.0.0.1:7860/",
+                tail=process.tail.lines(20),
+            )
+        time.sleep(_GLANCE_S)
+    return watch.ready, None
+
+
+def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:
+    """Return a probe for a port that the app listens on: an http URL if it serves a page, else `tcp:PORT`."""
+    for port in sorted(ports_of({member.pid for member in family(process.pid)})):
+        since = listening.setdefault(port, now)
+        page = f"http://127.0.0.1:{port}/"
+        if _probe(page, process, app).ready():
+            return page
+        # A process that listens but does not respond is still loading, like gunicorn before its workers start.
+        if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
+            return f"tcp:{port}"
+    return ""
+
+
+def _answers(port: int) -> bool:
+    """Return whether the server on this port responds to a request or closes the connection."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _GLANCE_S * 10) as line:
+            line.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            line.recv(1)
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def use_app(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
+    """Use the app once. Ignore failures after the user has stopped it."""
+    try:
+        use_once(read_first(watch.first), app, watch.within_s, process, stopped)
+    except AppError:
+        if not stopped():
+            raise
+
+
+def _probe(text: str, process: Process, app: App) -> Probe:
+    try:
+        return parse_probe(text, process.tail, env=app.env, cwd=app.cwd)
+    except ValueError as error:
+        raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
+
+
+def settle(process: Process, seconds: float, stopped: Callable[[], bool]) -> None:
+    """Wait for some seconds, or until the app ends or the user has stopped it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.alive() and not stopped():
+        time.sleep(_GLANCE_S)

@@ -1,0 +1,122 @@
+"""Replay search: find the kinds of link, and the unread files, with which an app starts again; bounded."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE
+from preheat.recipes.inference.infer import Inferred
+from preheat.recipes.lock_file import Lock
+from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK
+from preheat.verbs.tracing.replaying.replayed_start import INTERRUPTED, Replayed
+
+MOST_REPLAYS = 8
+Try = Callable[[Inferred, str], Replayed]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFound:
+    """The recipe that passed; if none did, the first with which the app worked, else the first.
+
+    `replayed` is its replay, `count` how many there were.
+    """
+
+    inferred: Inferred
+    replayed: Replayed
+    count: int
+
+
+def search(inferred: Inferred, fuller: Inferred, attempt: Try) -> ReplayFound:
+    """Replay `inferred` until it passes: with other kinds of link, with a hub, with the unread files of `fuller`.
+
+    A hub is the library's mirror in place of the app's hubs. Other links are tried only if the app did not work. Where
+    only copies pass, hard links are tried, and then which needs can do without: at most 8 replays in all. `attempt`
+    replays a recipe; its second argument says in words what is tried.
+    """
+    return _Search(attempt).run(inferred, fuller)
+
+
+class _Search:
+    def __init__(self, attempt: Try) -> None:
+        self._attempt = attempt
+        self._count = 0
+
+    def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
+        first = last = self._try(inferred, "")
+        best = (inferred, first)
+        asks = first.network is not None and first.network.outbound > 0
+        for base, words, copied in _variants(inferred, fuller, asks=asks):
+            if last.passed or last.fatal or last.error == INTERRUPTED:
+                break
+            if copied and best[1].worked:
+                continue
+            variant = _copied(base) if copied else base
+            last = self._try(variant, words)
+            if last.passed:
+                return self._narrowed(base, last) if copied else ReplayFound(variant, last, self._count)
+            if last.worked and not best[1].worked:
+                best = (variant, last)
+        return ReplayFound(best[0], last if last.error == INTERRUPTED else best[1], self._count)
+
+    def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
+        """Return the recipe with the least demanding kind of link, for the fewest needs, as far as replays allow."""
+        everyone, kind = tuple(range(len(inferred.recipe.needs))), LINK_COPY
+        hard = self._more(linked(inferred, LINK_HARDLINK, everyone), "hard links")
+        if hard is not None and hard.passed:
+            passed, kind = hard, LINK_HARDLINK
+        some = everyone
+        while len(some) > 1:
+            half = len(some) // 2
+            for part in (some[:half], some[half:]):
+                words = f"{kind} for {len(part)} of {len(everyone)} needs"
+                tried = self._more(linked(inferred, kind, part), words)
+                if tried is not None and tried.passed:
+                    some, passed = part, tried
+                    break
+            else:
+                break
+        return ReplayFound(linked(inferred, kind, some), passed, self._count)
+
+    def _more(self, inferred: Inferred, words: str) -> Replayed | None:
+        return None if self._count >= MOST_REPLAYS else self._try(inferred, words)
+
+    def _try(self, inferred: Inferred, words: str) -> Replayed:
+        self._count += 1
+        return self._attempt(inferred, words)
+
+
+def _variants(inferred: Inferred, fuller: Inferred, *, asks: bool) -> Iterator[tuple[Inferred, str, bool]]:
+    """Yield what to try after the recipe itself, the cheapest first, each with words, and whether with copies.
+
+    `asks`: the app tried to reach some host.
+    """
+    hub, copies, unread = "the library as the app's hub", "copies of the files", "the files that were not read"
+    hubs = asks or any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
+    if hubs:
+        yield with_hub(inferred), hub, False
+    if inferred.recipe.needs:
+        yield inferred, copies, True
+    if fuller.lock != inferred.lock:
+        yield fuller, unread, False
+        if hubs:
+            yield with_hub(fuller), f"{unread}, and {hub}", False
+        yield fuller, f"{unread}, and {copies}", True
+
+
+def _copied(inferred: Inferred) -> Inferred:
+    return linked(inferred, LINK_COPY, range(len(inferred.recipe.needs)))
+
+
+def with_hub(inferred: Inferred) -> Inferred:
+    """Return the recipe of an app that asks its hubs at each start."""
+    return replace(inferred, recipe=replace(inferred.recipe, hub=True))
+
+
+def linked(inferred: Inferred, kind: str, which: Sequence[int]) -> Inferred:
+    """Return the recipe and lock with the kind of link `kind` for the needs with these numbers."""
+    chosen = {inferred.recipe.needs[number] for number in which}
+    needs = tuple(replace(need, link=kind) if need in chosen else need for need in inferred.recipe.needs)
+    pins = (
+        replace(pinned, need=replace(pinned.need, link=kind)) if pinned.need in chosen else pinned
+        for pinned in inferred.lock.needs
+    )
+    return replace(inferred, recipe=replace(inferred.recipe, needs=needs), lock=Lock(tuple(pins)))

@@ -1,0 +1,192 @@
+"""Replayed start: start an app from its recipe and the library alone, with no network and a new HOME."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from preheat.core.errors import AppError, NoSpace, PreheatError
+from preheat.core.events import Listener, NetworkSeen
+from preheat.guard.model.app import App
+from preheat.guard.model.exit_words import describe_exit
+from preheat.guard.net.network_namespace import why_not
+from preheat.guard.process.process import CannotStart, Process
+from preheat.guard.witness.connections import Witness
+from preheat.library.library import Library
+from preheat.recipes.inference.trace_log import TraceLog, read_notes
+from preheat.recipes.places import Places
+from preheat.recipes.recipe import Recipe
+from preheat.verbs.local_hub import library_hub
+from preheat.verbs.locked_needs import all_required
+from preheat.verbs.run import outbound_seen
+from preheat.verbs.tracing.observing.observe import reached
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
+from preheat.verbs.tracing.replaying.replay_places import ViewOf, new_user, place_for_replay
+from preheat.verbs.tracing.traced_start import TO_STDERR, logged, noted
+from preheat.verbs.tracing.workbench import Ground
+
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySetting:
+    """What a replay is made of: the library, the layouts by kind and ways to link, the user's environment and home.
+
+    `watch`: when the app is ready, and its first use. `enough_s`: for how long to use the app, if a user stopped its
+    traced start by hand, or to run it, if it has no ready probe; None until the first use ends, or the app. `unsafe`:
+    what the library as the app's hub does with unsafe files.
+    """
+
+    library: Library
+    view_of: ViewOf
+    environ: Mapping[str, str]
+    home: Path | None
+    watch: TraceWatch
+    enough_s: float | None = None
+    unsafe: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How a replay went: `error` says why it failed, empty if it did not. `network` is None if calls are not counted.
+
+    `worked`: the app started and was used, but may have tried to reach other hosts. `fatal`: nothing else can help.
+    `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths
+    that they opened in vain, in the form of `Places.shorten`.
+    """
+
+    error: str = ""
+    worked: bool = False
+    fatal: bool = False
+    network: NetworkSeen | None = None
+    tail: tuple[str, ...] = ()
+    seconds: float = 0.0
+    notes: TraceLog = field(default_factory=lambda: read_notes(()))
+    absent: frozenset[str] = frozenset()
+
+    @property
+    def passed(self) -> bool:
+        """Return whether the app started and was used, with 0 outbound attempts."""
+        return not self.error
+
+
+def why_no_proof() -> str:
+    """Return why a start without network cannot be proved on this system; empty if it can."""
+    reason, counting = why_not(), Witness.available()
+    return f"{reason}, and attempts cannot be counted: {counting.reason}" if reason and not counting else ""
+
+
+def replayed_start(
+    recipe: Recipe, ground: Ground, setting: ReplaySetting, wanted: Wanted, on_event: Listener
+) -> Replayed:
+    """Start the app of `recipe`, whose needs are pinned, on `ground`; use it once, and stop it.
+
+    A need without `link` is placed as a symlink. The app has no network if the system permits network namespaces;
+    attempts to reach other hosts are counted, and fail the replay; loopback is free.
+    """
+    began = time.monotonic()
+    workplace = ground.home.parent
+    (workplace / "notes").mkdir()
+    try:
+        environ = new_user(setting.environ, ground, setting.home)
+        environ = place_for_replay(recipe, ground, environ, setting.library, setting.view_of)
+    except PreheatError as error:
+        return Replayed(error.message, fatal=not isinstance(error, NoSpace), seconds=time.monotonic() - began)
+    with contextlib.ExitStack() as until:
+        app = _app(recipe, environ, ground, setting)
+        if recipe.hub:
+            served = _recipe_alone(recipe, setting.library, workplace / "hub")
+            app = until.enter_context(library_hub(served, environ, setting.unsafe, on_event)).around(app)
+        witness = Witness() if Witness.available() else None
+        why, tail = _use(app, ground, setting, wanted, on_event, witness)
+        seconds = time.monotonic() - began
+    network, notes = None, noted(workplace)
+    worked = not why
+    if witness is not None:
+        witness.close()
+        network = outbound_seen(witness)
+        why = why or _online(network, notes)
+    absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
+    return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent))  # noqa: FBT003
+
+
+def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: ReplaySetting) -> App:
+    return App(
+        tuple(map(ground.here, recipe.command)),
+        {**environ, **logged(environ, ground.home.parent / "notes")},
+        str(ground.folder),
+        ground.here(setting.watch.ready),
+        read_only=(str(setting.library.root / "blobs"),),
+        isolated=not why_not(),
+    )
+
+
+def _recipe_alone(recipe: Recipe, library: Library, root: Path) -> Library:
+    """Return a library with the files of the recipe's needs only: another machine has no more.
+
+    Its versions list all files, as they do there.
+    """
+    alone = Library(root)
+    alone.prepare(0)
+    for _, snapshot in all_required(recipe, library):
+        for file in snapshot.files:
+            blob = alone.path(file.digest)
+            if not blob.is_symlink():
+                blob.parent.mkdir(parents=True, exist_ok=True)
+                blob.symlink_to(library.path(file.digest).absolute())
+        known = library.find(snapshot.ref.at(snapshot.commit)) or snapshot
+        alone.record(known.named(snapshot.ref))
+    return alone
+
+
+def _absent(notes: TraceLog, places: Places) -> Iterator[str]:
+    for access in notes.accesses:
+        if not access.wrote and not os.path.exists(access.path):  # noqa: PTH110 - thousands of them
+            yield places.shorten(access.path)
+
+
+def _use(
+    app: App, ground: Ground, setting: ReplaySetting, wanted: Wanted, on_event: Listener, witness: Witness | None
+) -> tuple[str, tuple[str, ...]]:
+    """Start the app, use it and stop it; return why it failed, and its last lines."""
+    began = counted = time.monotonic()
+    watch = replace(setting.watch, ready=app.ready, first=ground.here(setting.watch.first))
+    is_ready = not app.ready
+
+    def stopped() -> bool:
+        enough = setting.enough_s is not None and is_ready and time.monotonic() - counted > setting.enough_s
+        return wanted.stopped() or enough
+
+    try:
+        process = Process(app, output=TO_STDERR, witness=witness)
+    except CannotStart as error:
+        return str(error), ()
+    try:
+        ready, ready_s = await_ready(process, app, watch, began, on_event, stopped)
+        is_ready, counted = True, time.monotonic()
+        if ready_s is not None and not stopped():
+            if watch.first:
+                use_app(watch, replace(app, ready=ready), process, stopped)
+            settle(process, watch.settle_s, stopped)
+        if wanted.stopped():
+            return INTERRUPTED, ()
+        if not process.alive() and process.status:
+            return f"the app {describe_exit(process.status)} after it was ready", process.tail.lines(20)
+    except AppError as error:
+        return INTERRUPTED if wanted.stopped() else error.message, error.tail
+    finally:
+        process.signal(signal.SIGTERM)
+        process.stop(10.0, wanted.hurried)
+    return "", ()
+
+
+def _online(network: NetworkSeen, notes: TraceLog) -> str:
+    """Return what an app that otherwise started did wrong on the network."""
+    if network.outbound:
+        # Without a network, the witness sees no names; the app's Pythons log them.
+        named = [f"{one.host}, from {' < '.join(one.modules) or 'the app'}" for one in reached(notes)]
+        return f"the app tried to reach {'; '.join((named or list(network.places))[:5])}"
+    return "; ".join(network.blind_spots)

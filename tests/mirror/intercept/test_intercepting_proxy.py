@@ -1,0 +1,50 @@
+"""Intercepting proxy: it passes on what it gets, logs it, and lets clients alone that do not trust it."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.shim.response_log import ResponseLog
+from preheat.mirror.access.authority import SiteAuthority
+from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
+from preheat.net.http import Transport
+from tests.authority import authority as hubs_authority
+from tests.authority import trusting
+from tests.flaky_hub import FlakyHub, hangs_up_after
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
+def test_the_proxy_passes_on_what_it_gets_and_logs_it(hub: FlakyHub, tmp_path: Path) -> None:
+    lines: list[tuple[object, ...]] = []
+    said = ResponseLog(str(tmp_path / "notes"), lambda *words: lines.append(words), lambda: ["a program"])
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    authority = SiteAuthority(folder, "test")
+    with InterceptingProxy(authority, Transport(trusting()).pass_on, said) as proxy:
+
+        def curl(*words: str, trusted: Path = authority.certificate) -> subprocess.CompletedProcess[bytes]:
+            environ = {"PATH": os.environ["PATH"], "https_proxy": proxy.url, "CURL_CA_BUNDLE": str(trusted)}
+            return subprocess.run(("curl", "-sS", *words), env=environ, capture_output=True, check=False, timeout=30)
+
+        authority_of_the_hub = hubs_authority().ca_file
+        url = f"{hub.url}/acme/tiny/resolve/main/model.safetensors"
+        whole = curl("-f", url).stdout
+        assert len(whole) == 9_000_000
+        assert curl("-f", "-r", "5-9", url).stdout == whole[5:10]
+        assert [words[1] for words in lines if words[0] == "body"] == [url, url]
+        assert [words[3:5] for words in lines if words[0] == "body"] == [(0, 9_000_000), (5, 5)]
+        assert curl("-f", f"{hub.url}/acme/none/resolve/main/model.bin").returncode == 22
+        hub.fails("model.safetensors", hangs_up_after(1000), times=1)
+        assert curl("-f", url).returncode in (18, 56), "a part is not taken for the whole"
+        assert curl("-f", url, trusted=authority_of_the_hub).returncode == 60
+        assert curl("-f", url, trusted=authority_of_the_hub).stdout == whole, (
+            "passed through, once it is known to refuse"
+        )
+    assert [one.name for one in folder.iterdir()] == ["ca.pem"], "no key stays on the disk"
+    assert json.dumps(lines, default=str).count("model.bin") == 1

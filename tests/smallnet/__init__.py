@@ -1,0 +1,1 @@
+"""SmallNet: a small internet in a network namespace, for programs that download by themselves."""

@@ -1,0 +1,95 @@
+"""Run with a hub: an app that asks its hub at each start is answered from the library, on loopback."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.net.network_namespace import why_not
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+
+needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+# A client that knows no offline mode: it lists the repository, and reads a file of it, at both hubs' addresses.
+APP = """
+import json, os, ssl, sys, urllib.request
+told = json.load(urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/api/models/acme/tiny/revision/main"))
+got = urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/acme/tiny/resolve/main/model.safetensors").read()
+trusted = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
+page = "https://" + os.environ["MODELSCOPE_DOMAIN"] + "/api/models/acme/tiny"
+urllib.request.urlopen(page, context=trusted).read()
+print("offline:", sorted(name for name in os.environ if name.endswith("_OFFLINE") and name.startswith(("HF", "TRANS"))))
+print("read", told["id"], len(got))
+if os.path.exists("crash"):
+    os.unlink("crash")
+    sys.exit(3)
+"""
+
+
+@pytest.fixture
+def recipe(preheat: Preheat, hub: FlakyHub, tmp_path: Path) -> Path:
+    """An app that has its model in the library."""
+    (tmp_path / "app.py").write_text(APP)
+    path = tmp_path / "preheat.toml"
+    path.write_text(
+        f'[app]\nname = "asks"\ncommand = ["{sys.executable}", "-u", "app.py"]\nhub = true\n'
+        '[[needs]]\nref = "hf:acme/tiny"\n'
+    )
+    assert preheat("pull", str(path)).status == 0
+    hub.recovers()
+    return path
+
+
+@pytest.mark.parametrize("network", ["watch", pytest.param("none", marks=needs_isolation)])
+def test_an_app_without_an_offline_switch_is_served_by_its_own_library(
+    preheat: Preheat, hub: FlakyHub, recipe: Path, network: str
+) -> None:
+    told = preheat("run", "--json", "--network", network, str(recipe))
+    assert told.status == 0, told.err
+    assert "read acme/tiny 9000000" in told.out
+    assert "offline: []" in told.out
+    (seen,) = [event for event in map(json.loads, told.err.splitlines()) if event["event"] == "network-seen"]
+    assert seen["outbound"] == 0
+    assert not hub.asked()
+
+
+@needs_isolation
+def test_a_restarted_app_reaches_its_hub_again(preheat: Preheat, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "crash").touch()
+    told = preheat("run", "--network", "none", "--ready", "line:never", "--max-restarts", "1", str(recipe))
+    assert told.out.count("read acme/tiny 9000000") == 2, told.err
+
+
+def test_a_recipe_that_asks_for_no_hub_gets_none(preheat: Preheat, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("hub = true\n", ""))
+    (recipe.parent / "app.py").write_text(
+        "import os; print(os.environ.get('MODELSCOPE_DOMAIN'), os.environ['HF_HUB_OFFLINE'])"
+    )
+    assert preheat("run", str(recipe)).out == "None 1\n"
+
+
+WRITTEN_IN = """
+import urllib.request
+got = urllib.request.urlopen("https://huggingface.co/acme/tiny/resolve/main/config.json").read()
+print("read", len(got))
+try:
+    urllib.request.urlopen("https://telemetry.example.org/ping")
+except OSError as error:
+    print("refused:", "502" in str(error))
+"""
+
+
+@needs_isolation
+def test_an_isolated_app_with_its_hub_written_in_is_served_and_reaches_nobody_else(
+    preheat: Preheat, hub: FlakyHub, recipe: Path
+) -> None:
+    (recipe.parent / "app.py").write_text(WRITTEN_IN)
+    told = preheat("run", "--json", "--network", "none", str(recipe))
+    assert told.status == 0, told.err
+    assert told.out == "read 23\nrefused: True\n"
+    events = [json.loads(line) for line in told.err.splitlines()]
+    assert [event["outbound"] for event in events if event["event"] == "network-seen"] == [0]
+    assert "telemetry.example.org" in told.err, "what was refused is reported"
+    assert not hub.asked()
