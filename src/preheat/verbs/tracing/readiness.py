@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener
-from preheat.guard.kernel.ports import ports_of
+from preheat.guard.kernel.ports import Holder, ports_of
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
-from preheat.guard.probes.probes import Probe, parse_probe
+from preheat.guard.probes.probes import Probe
+from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Process
 from preheat.proof.start.trial import read_first, use_once
 
@@ -53,7 +54,7 @@ def await_ready(
 
     `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time.
     """
-    known = _probe(watch.ready, process, app) if watch.ready else None
+    known = _probe(watch.ready, process) if watch.ready else None
     listening: dict[int, float] = {}
     while not stopped():
         now = time.monotonic()
@@ -66,7 +67,7 @@ def await_ready(
                 )
             return watch.ready, None
         ready = watch.ready if known is not None and known.ready() else ""
-        ready = ready or ("" if known is not None else _found_ready(process, app, listening, now))
+        ready = ready or ("" if known is not None else _found_ready(process, listening, now))
         if ready:
             on_event(AppChanged("running", f"ready: {ready}", now - began))
             return ready, now - began
@@ -80,12 +81,12 @@ def await_ready(
     return watch.ready, None
 
 
-def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:
+def _found_ready(process: Process, listening: dict[int, float], now: float) -> str:
     """Return a probe for a port that the app listens on: an http URL if it serves a page, else `tcp:PORT`."""
     for port in sorted(ports_of({member.pid for member in family(process.pid)})):
         since = listening.setdefault(port, now)
         page = f"http://127.0.0.1:{port}/"
-        if _probe(page, process, app).ready():
+        if _probe(page, process).ready():
             return page
         # A process that listens but does not respond is still loading, like gunicorn before its workers start.
         if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
@@ -115,9 +116,13 @@ def use_app(watch: TraceWatch, app: App, process: Process, stopped: Callable[[],
             raise
 
 
-def _probe(text: str, process: Process, app: App) -> Probe:
+def _refuse(other: Holder) -> None:
+    raise AppError(str(other), hint="stop that process, or choose another port for the app")
+
+
+def _probe(text: str, process: Process) -> Probe:
     try:
-        return parse_probe(text, process.tail, env=app.env, cwd=app.cwd)
+        return own_probe(text, process, _refuse)
     except ValueError as error:
         raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
 

@@ -18,7 +18,7 @@ from preheat.verbs.placing.place import lay_out
 from preheat.verbs.tracing.workbench import Ground
 from preheat.views.links import COPY, SYMLINK
 from preheat.views.placer import Placer
-from preheat.views.view_protocol import PlacedFile, Piece, View
+from preheat.views.view_protocol import Piece, PlacedFile, View
 
 ViewOf = Callable[[str, tuple[str, ...]], View]
 
