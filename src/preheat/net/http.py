@@ -21,11 +21,10 @@ from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, hub_error, is_malformed, refused_by_proxy
-from preheat.net.passed_on import PassedOn
 from preheat.net.proxies import Proxy, choose
 from preheat.net.proxy_pools import is_forwarded, through
 from preheat.net.redirects import follow, let_go
-from preheat.net.response import Meter, Stream, attach_socket, socket_of
+from preheat.net.response import Meter, PassedOn, Stream, attach_socket, socket_of
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0

@@ -23,6 +23,7 @@ from preheat.net.proxies import Proxy
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 _TCP_INFO, _RTT, _RCV_RTT = 104, 68, 92  # bytes of struct tcp_info, and offsets in it
 _ERROR_BODY_S = 3.0  # for the body of an error
+_PIECE = 256 << 10
 _RECORD = 17 << 10  # a TLS record: 16 KiB and its frame (RFC 8446, 5.2)
 
 
@@ -193,3 +194,26 @@ class _ReadThreshold:
             sure = enough if self._tls is None else max(enough - _RECORD, 1)
             self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, sure)
             self._enough = enough
+
+
+class PassedOn:
+    """A response in progress, neither decoded nor redirected; always close it."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, proxy: Proxy | None) -> None:
+        self._response, self._url, self._proxy = response, url, proxy
+        self.status = response.status
+        self.reason = response.reason or ""
+        self.headers = response.headers
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it arrives, without the transfer's chunks. Raise HubUnavailable if it breaks off."""
+        try:
+            while piece := self._response.read1(_PIECE, decode_content=False):
+                yield piece
+        except (exceptions.HTTPError, OSError, ValueError) as error:
+            raise hub_error(self._url, error, self._proxy) from error
+        self._response.release_conn()
+
+    def close(self) -> None:
+        """Close the response; unless it was read to its end, its connection is closed too."""
+        self._response.close()

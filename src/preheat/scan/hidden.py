@@ -38,7 +38,7 @@ class _TooMany(Exception):
     pass
 
 
-class _Search:
+class _ImportSearch:
     """The search of one file for the names that its pickles import and call."""
 
     def __init__(self, file: IO[bytes], stop: int) -> None:
@@ -87,7 +87,7 @@ def hidden_names(file: IO[bytes], start: int = 0, stop: int | None = None) -> se
 
     The names may be harmless, and some bytes look like an import by chance: compare them with picklescan's lists.
     """
-    search = _Search(file, file.seek(0, io.SEEK_END) if stop is None else stop)
+    search = _ImportSearch(file, file.seek(0, io.SEEK_END) if stop is None else stop)
     at, end = start, file.seek(0, io.SEEK_END) if stop is None else stop
     before = b""
     try:
@@ -112,7 +112,7 @@ def hidden_names(file: IO[bytes], start: int = 0, stop: int | None = None) -> se
     return search.names
 
 
-def _look_at_name(search: _Search, data: bytes, base: int, line: int) -> None:
+def _look_at_name(search: _ImportSearch, data: bytes, base: int, line: int) -> None:
     """Look at the imports whose first line ends at `line`; of a letter in a word, any may be the opcode."""
     start = max(line - _LONGEST_MODULE, 0)
     start = max(data.rfind(b"\n", start, line) + 1, start)

@@ -19,7 +19,7 @@ from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.http.server import Server
 from preheat.net.http import NetworkSettings, Transport
-from preheat.net.passed_on import PassedOn
+from preheat.net.response import PassedOn
 from preheat.recipes.offline_env import asking_hubs, direct
 from preheat.verbs.mirror import MirrorOptions, mirror
 

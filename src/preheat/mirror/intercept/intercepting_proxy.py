@@ -14,7 +14,7 @@ from typing import Any, Self
 from preheat.core.errors import PreheatError
 from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.authority import SiteAuthority
-from preheat.net.passed_on import PassedOn
+from preheat.net.response import PassedOn
 
 _MOST_SENT = 256 << 20  # bytes of a request's body
 _IDLE_S, _CONNECT_S = 120.0, 10.0

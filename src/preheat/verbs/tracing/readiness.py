@@ -48,7 +48,7 @@ class Wanted:
 
 
 def await_ready(
-    process: Process, app: App, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
+    process: Process, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
 ) -> tuple[str, float | None]:
     """Wait until the app is ready or exits with status 0; return the probe and the seconds, None if it exited.
 

@@ -105,7 +105,7 @@ def traced_start(
         raise AppError(str(error), hint="is the command right?") from error
     held.append(process)
     try:
-        ready, ready_s = await_ready(process, app, watch, clock, recorder, stopped)
+        ready, ready_s = await_ready(process, watch, clock, recorder, stopped)
         own_ports = _ports(process)
         if ready_s is not None and not stopped():
             if watch.first:

@@ -165,7 +165,7 @@ def _use(
     except CannotStart as error:
         return str(error), ()
     try:
-        ready, ready_s = await_ready(process, app, watch, began, on_event, stopped)
+        ready, ready_s = await_ready(process, watch, began, on_event, stopped)
         is_ready, counted = True, time.monotonic()
         if ready_s is not None and not stopped():
             if watch.first:
