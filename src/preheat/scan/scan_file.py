@@ -13,7 +13,7 @@ import msgspec
 from preheat.core.installation import how_to_install, is_installed
 from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
-from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
+from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration, suffix_of
 
 # Increase this number when preheat's own rules change, so that files are scanned again.
 _RULES = 4
@@ -27,27 +27,31 @@ class _Report(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def may_run_code(path: Path, name: str) -> bool:
+def may_run_code(path: Path | str, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
     Checks the first 4 KiB and the last 64 KiB, and also the name, since some loaders choose the format by name.
     """
-    if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
+    if suffix_of(name) in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
-    with open(path, "rb") as file:
-        head = file.read(HEAD)
-        file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
-        return bool(kind_of(head, file.read(TAIL)))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        head = os.pread(descriptor, HEAD, 0)
+        tail = head if size <= HEAD else os.pread(descriptor, TAIL, max(size - TAIL, 0))
+    finally:
+        os.close(descriptor)
+    return bool(kind_of(head, tail))
 
 
-def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
+def look_at_text(path: Path | str, name: str, size: int) -> ScanVerdict | None:
     """Return a verdict if the file is code, or configuration that makes a loader run code; else None.
 
     The check is cheap and depends on the file's name. So it runs in this process, and the verdict is not cached.
     """
     holds = [code] if (code := code_by_name(name)) else []
     if is_configuration(name, size):
-        holds += configured_code(name, path.read_bytes())
+        holds += configured_code(name, Path(path).read_bytes())
     return ScanVerdict(SUSPICIOUS, why=f"it contains {', '.join(holds)}") if holds else None
 
 
@@ -58,7 +62,7 @@ def scanner(name: str = "") -> str:
     """
     if not (version := _version()):
         return ""
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = suffix_of(name)
     by_name = f", {suffix}" if suffix in PICKLE_SUFFIXES | GRAPHS.keys() else ""
     return f"{_SCANNER} {version}, rules {_RULES}{by_name}"
 
