@@ -58,7 +58,7 @@ def require_sizes(library: Library, files: Iterable[File]) -> None:
     """
     for file in files:
         with contextlib.suppress(OSError):  # missing: its download reports that
-            size = library.path(file.digest).stat().st_size
+            size = os.stat(library.location(file.digest)).st_size  # noqa: PTH116 - faster for thousands of files
             if size != file.size:
                 raise IntegrityError(
                     f"{file.path} is listed with {file.size} bytes, but the bytes with its digest are {size}",

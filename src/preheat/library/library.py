@@ -19,6 +19,7 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
+from preheat.library.blobs.running_hash import SMALL
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
@@ -131,13 +132,15 @@ class Library:
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""
         try:
-            return self._partial_path(file.digest).stat().st_blocks * 512
+            return os.stat(self._partial_path(file.digest)).st_blocks * 512  # noqa: PTH116 - as in `location`
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
     def progress(self, file: File) -> int:
         """Return how many bytes of `file` this or another process has downloaded so far, from its journal."""
-        journal = self._partial_path(file.digest).with_suffix(".journal")
+        if file.size <= SMALL:
+            return 0  # without a journal
+        journal = Path(self._partial_path(file.digest)).with_suffix(".journal")
         return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
 
     def begin(self, file: File) -> Partial | None:
@@ -147,7 +150,7 @@ class Library:
         """
         if self.has(file.digest):
             return None  # without a partial: several pulls of one repository would make one for each file of the others
-        path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
+        path = self._partial_path(file.digest)
         try:
             descriptor = take(path)
         except OSError as error:
@@ -160,18 +163,20 @@ class Library:
                 Path(path).with_suffix(".journal").unlink(missing_ok=True)
             os.close(descriptor)
             return None
-        return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
+        return Partial(path, file, descriptor, self.watchers.get(file.digest))
 
     def keep(self, partial: Partial) -> None:
         """Verify a partial and store it as a blob; raise IntegrityError if its digest is wrong.
 
-        The bytes are then durable; call `settle` to make the name durable too.
+        The bytes are then durable; call `settle` to make the name durable and to write the seals of small files.
         """
         self._blobs.keep(partial)
-        self.seals.note(partial.file.digest, self.path(partial.file.digest))
+        digest = partial.file.digest
+        self.seals.note(digest, self.location(digest), later=partial.file.size <= SMALL)
 
     def settle(self) -> None:
         """Make the names of all kept blobs durable; call it once for many small files, because fsync is slow."""
+        self.seals.flush()
         self._blobs.settle()
 
     @contextlib.contextmanager
@@ -276,8 +281,12 @@ class Library:
             if known is not None:
                 self.record(known)
 
-    def _partial_path(self, digest: Digest) -> Path:
-        return self._partials / f"{digest.algorithm}-{digest.hex}.part"
+    def _partial_path(self, digest: Digest) -> str:
+        return f"{self._partial_folder}/{digest.algorithm}-{digest.hex}.part"
+
+    @functools.cached_property
+    def _partial_folder(self) -> str:
+        return str(self._partials)
 
     @functools.cached_property
     def _partials(self) -> Path:

@@ -93,6 +93,7 @@ def fetch(
         board.stop()
         crew.leave()
         board.close()
+        library.seals.flush()
     _pass_on(events, on_event)
     for route in board.routes:
         policy.lines.learn(route)
