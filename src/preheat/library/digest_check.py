@@ -21,7 +21,11 @@ def held(library: Library, snapshot: Snapshot, *, naming: bool = True) -> Snapsh
     other algorithm, because another hub listed it, hash that blob; in a writable library, if `naming`, also add the
     file's own digest as a name of the blob. Raise IntegrityError if the recorded blob has other bytes.
     """
-    missing = {file.digest for file in library.missing(snapshot)}
+    return _held(library, snapshot, library.missing(snapshot), naming=naming)
+
+
+def _held(library: Library, snapshot: Snapshot, lacks: Iterable[File], *, naming: bool) -> Snapshot:
+    missing = {file.digest for file in lacks}
     recorded = library.find(snapshot.ref.at(snapshot.commit)) if missing else None
     if recorded is None:
         return snapshot
@@ -45,10 +49,12 @@ def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
 
 def lacking(library: Library, snapshot: Snapshot, *, naming: bool = True) -> tuple[File, ...]:
     """Return the files that the library is missing or has with other bytes, one per digest. See `held`."""
+    missing = library.missing(snapshot)
     try:
-        return library.missing(held(library, snapshot, naming=naming))
+        found = _held(library, snapshot, missing, naming=naming)
     except IntegrityError:
-        return library.missing(snapshot)
+        return missing
+    return missing if found is snapshot else library.missing(found)
 
 
 def require_sizes(library: Library, files: Iterable[File]) -> None:

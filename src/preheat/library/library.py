@@ -73,10 +73,10 @@ class Library:
         """
         return self.has(digest) or self._blobs.bring_back(digest, self.root / "trash") or self.has(digest)
 
-    def held_path(self, digest: Digest) -> Path:
+    def held_location(self, digest: Digest) -> str:
         """Return the path of a blob that a record or claim protects, after restoring it like `holds`."""
         self.holds(digest)
-        return self.path(digest)
+        return self.location(digest)
 
     def missing(self, snapshot: Snapshot) -> tuple[File, ...]:
         """Return the snapshot's files that are not in the library, one per digest."""
@@ -115,7 +115,7 @@ class Library:
     def prepare(self, size: int) -> None:
         """Create the folder if it is missing; raise NoSpace if the disk has no room for `size` more bytes."""
         try:
-            self._partials.mkdir(parents=True, exist_ok=True)
+            Path(self._partials).mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
                 write_format(self.root)
             free = shutil.disk_usage(self.root).free
@@ -148,19 +148,17 @@ class Library:
 
         Raise Busy while another process is downloading it.
         """
-        if self.has(file.digest):
-            return None  # without a partial: several pulls of one repository would make one for each file of the others
+        if self.has(file.digest):  # several pulls of one repository would make a partial for each file of the others
+            return None
         path = self._partial_path(file.digest)
-        try:
+        with disk(path):
             descriptor = take(path)
-        except OSError as error:
-            raise disk_trouble(error, Path(path)) from error
         if descriptor is None:
             raise Busy(f"another preheat process is downloading {file.path}", hint="wait for it, or stop it")
         if self.has(file.digest):
-            with disk(Path(path)):
-                Path(path).unlink(missing_ok=True)
-                Path(path).with_suffix(".journal").unlink(missing_ok=True)
+            for left in (Path(path), Path(path).with_suffix(".journal")):
+                with disk(left):
+                    left.unlink(missing_ok=True)
             os.close(descriptor)
             return None
         return Partial(path, file, descriptor, self.watchers.get(file.digest))
@@ -232,16 +230,18 @@ class Library:
 
         Only blobs that matched their seal before, and whose inode, size and mtime are the same, are sealed again.
         """
-        touched = set(self.touched(files))
-        sound = {file.digest: self.held_path(file.digest).stat() for file in files if file not in touched}
+        touched = set(self.touched(files)) if files else set()
+        at = {file.digest: self.held_location(file.digest) for file in files if file not in touched}
+        sound = {digest: os.stat(place) for digest, place in at.items()}  # noqa: PTH116 - as in `location`
         try:
             yield
         finally:
             for digest, before in sound.items():
                 with contextlib.suppress(OSError):
-                    after = self.path(digest).stat()
+                    after = os.stat(at[digest])  # noqa: PTH116 - as in `location`
                     if after.st_ctime_ns != before.st_ctime_ns and _content(after) == _content(before):
-                        self.seals.note(digest, self.path(digest))
+                        self.seals.note(digest, at[digest], later=True)
+            self.seals.flush()
 
     @property
     def views(self) -> Path:
@@ -282,16 +282,12 @@ class Library:
                 self.record(known)
 
     def _partial_path(self, digest: Digest) -> str:
-        return f"{self._partial_folder}/{digest.algorithm}-{digest.hex}.part"
+        return f"{self._partials}/{digest.algorithm}-{digest.hex}.part"
 
     @functools.cached_property
-    def _partial_folder(self) -> str:
-        return str(self._partials)
-
-    @functools.cached_property
-    def _partials(self) -> Path:
+    def _partials(self) -> str:
         """The folder of this machine's partials: one per machine on a network share, where locks are unreliable."""
-        return self.root / "partial" / machine() if shared(self.root) else self.root / "partial"
+        return f"{self.root}/partial/{machine()}" if shared(self.root) else f"{self.root}/partial"
 
 
 def _short(root: Path) -> str:

@@ -49,7 +49,7 @@ class Placer:
     files that killed processes left in it. Placers that share `folders` list each folder only once.
     """
 
-    def __init__(self, blob_path: BlobPath, view: View, folders: dict[Path, list[Path]] | None = None) -> None:
+    def __init__(self, blob_path: BlobPath, view: View, folders: dict[str, list[Path]] | None = None) -> None:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
@@ -94,10 +94,9 @@ class Placer:
 
     def put(self, file: File, at: Path) -> None:
         """Place a file at `at`. Raise LibraryError if no way to link works, or another file already has this name."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
+        self._tidy(at)
         self._require_own_name(file, at)
-        way = link(Path(self._blob_path(file.digest)), at, self.ways_of(file))
+        way = link(self._blob_path(file.digest), at, self.ways_of(file))
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
@@ -110,9 +109,15 @@ class Placer:
 
     def point(self, at: Path, target: str) -> bool:
         """Make `at` a symlink to `target`; return False if the filesystem has no symlinks."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
-        if at.is_symlink() and str(at.readlink()) == target:
+        self._tidy(at)
+        try:
+            at.symlink_to(target)
+        except FileExistsError:
+            if at.is_symlink() and str(at.readlink()) == target:
+                return True
+        except OSError:
+            return False
+        else:
             return True
         try:
             put(at, lambda aside: aside.symlink_to(target))
@@ -124,8 +129,7 @@ class Placer:
 
     def write(self, at: Path, data: bytes) -> None:
         """Write `data` to the file `at`, atomically."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
+        self._tidy(at)
         put(at, lambda aside: aside.write_bytes(data))
 
     def placement(self) -> Placement:
@@ -182,10 +186,14 @@ class Placer:
             self._relatives[folders] = os.path.relpath(*folders)
         return f"{self._relatives[folders]}/{name}"
 
-    def _folder(self, folder: Path) -> None:
+    def _tidy(self, at: Path) -> None:
+        """Make the folder of `at` if it is missing, and remove temporary files that killed processes left for `at`."""
+        folder = str(at).rpartition("/")[0]
         if folder not in self._left:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._left[folder] = left(folder)
+            at.parent.mkdir(parents=True, exist_ok=True)
+            self._left[folder] = left(Path(folder))
+        if self._left[folder]:
+            tidy(at, self._left[folder])
 
 
 def read_note(at: Path) -> bytes | None:

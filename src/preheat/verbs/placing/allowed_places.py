@@ -78,6 +78,8 @@ def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
 
 def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
     """Raise UsageError if two sites have different bytes for the same path."""
+    if len(sites) < 2 and not any(site.to for site, _ in sites):
+        return
     taken: dict[Path, tuple[Site, Bytes]] = {}
     for site, pieces in sites:
         for piece in pieces:
@@ -95,7 +97,9 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
 
 def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
     """Return the sites without pieces that another site overrides: files that yield, and earlier single notes."""
-    firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, Bytes) and not piece.yields}
+    files = [piece for _, pieces in sites for piece in pieces if isinstance(piece, Bytes)]
+    some_yield = any(piece.yields for piece in files)
+    firm = {piece.at for piece in files if not piece.yields} if some_yield else set()
     last = {
         piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single
     }
