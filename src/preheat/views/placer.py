@@ -1,9 +1,11 @@
 """Placer: carry out a layout: link or write its files, and count the bytes."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from preheat.core.errors import LibraryError
@@ -12,6 +14,7 @@ from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Piece, Placement, View, ViewNote
 
+_READ = 1 << 20  # bytes at once
 EDITED_UP_TO = 1 << 20  # bytes; files that people edit by hand are small, such as configurations
 
 
@@ -198,10 +201,19 @@ class Placer:
 
 def read_note(at: Path) -> bytes | None:
     """Read a small regular file; return None if there is none or it cannot be read."""
+    # Opened without a stat before, which is a round trip to a share; O_NONBLOCK, since it may be a FIFO.
     try:
-        return None if at.is_symlink() or not at.is_file() else at.read_bytes()
+        descriptor = os.open(at, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return b"".join(iter(partial(os.read, descriptor, _READ), b""))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _one_name(alike: Path, at: Path) -> bool:
