@@ -51,7 +51,12 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     """
     plan.require()
     with ExitStack() as until:
-        needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
+        # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
+        for need in plan.needs:
+            if need.source is not None:
+                until.enter_context(library.wanted(need.wanted))
+        _look_over(library, [need.wanted for need in plan.needs], on_event)
+        needs = [_resolved(need, library, policy, on_event, until) for need in plan.needs]
         plan = plan_pull(needs, library, plan.views, naming=True)
         plan.require()
         taken: Collection[Digest] = ()
@@ -70,26 +75,25 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
         return tuple(_pull(need, library, policy, on_event, taken) for need in plan.needs)
 
 
-def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, until: ExitStack) -> NeedPlan:
-    """Claim a model's blobs, and hash those again that look modified; resolve it if the library lacks one after all."""
-    if need.source is None:
-        _look_over(library, need.wanted, on_event)
-        if not lacking(library, need.wanted):
-            return need
-        need = plan_need(need.sources, library, on_event, need.wish, asking(policy))
-    # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
+def _resolved(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, until: ExitStack) -> NeedPlan:
+    """Return a model's plan. If no hub was asked, and the library lacks a blob after all, resolve and claim it."""
+    if need.source is not None or not lacking(library, need.wanted):
+        return need
+    need = plan_need(need.sources, library, on_event, need.wish, asking(policy))
     until.enter_context(library.wanted(need.wanted))
-    _look_over(library, need.wanted, on_event)
+    _look_over(library, [need.wanted], on_event)
     return need
 
 
-def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
-    touched = library.touched(wanted.files)
+def _look_over(library: Library, wanted: Sequence[Snapshot], on_event: Listener) -> None:
+    """Hash those blobs again that look modified, of all models together, which reads the seals once."""
+    touched = set(library.touched(file for snapshot in wanted for file in snapshot.files))
     if touched:
         from preheat.verbs.locked_needs import look_over  # imported here: most pulls do not need it
 
+        some = [replace(one, files=tuple(file for file in one.files if file in touched)) for one in wanted]
         # It reads the seals again: since they were read, another pull may have stored and sealed some of these files.
-        look_over(library, [replace(wanted, files=touched)], on_event)
+        look_over(library, [one for one in some if one.files], on_event)
 
 
 def _pull(
