@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
 from preheat.core.ref import read_path
+from preheat.disk.regular_file import read_regular
 
 _HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
 _LONGEST = 4096
@@ -48,12 +49,16 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         token = environ.get(name, "")
     else:
         try:
-            with open(read_path(name), "rb") as file:
-                token = file.read(_LONGEST + 1).decode("ascii", "replace")
+            token = read_regular(read_path(name)).decode("ascii", "replace")
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or str(error)).lower()
             raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error
-    token = token.strip()
+    return require_token(token, place)
+
+
+def require_token(text: str, place: str = "--token") -> str:
+    """Return the token in `text`, without spaces around it. Raise UsageError, which names `place` and not the token."""
+    token = text.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
         raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)
     return token

@@ -1,6 +1,6 @@
 """Errors: the exceptions of preheat, with their exit status and a hint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Self
 
 
@@ -53,7 +53,8 @@ class HubUnavailable(HubError):
     """The hub cannot be reached, or asked to retry later.
 
     `wait_s`: seconds until a retry, if the hub sent them. `status`: the response's status, 0 without a response.
-    `silent`: the read timed out. `seen`: this process has had a response from the same host before.
+    `silent`: the read timed out. `seen`: this process has had a response from the same host before. `answered`: a
+    response came, but was cut off, invalid or too slow.
     """
 
     def __init__(
@@ -65,12 +66,18 @@ class HubUnavailable(HubError):
         status: int = 0,
         silent: bool = False,
         seen: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
         self.status = status
         self.silent = silent
         self.seen = seen
+        self.answered = answered
+
+
+class MirrorBusy(HubUnavailable):
+    """A mirror has no room for a request now; its upstreams are not to blame."""
 
 
 class NoRanges(HubError):
@@ -144,3 +151,15 @@ class CheckFailed(PreheatError):
     """A check found a problem."""
 
     exit_status = 8
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the beginning of a hint: the question whether the most similar of `known` was meant; empty if none is.
+
+    A name without its owner is similar to the whole name.
+    """
+    import difflib  # only mistakes need it
+
+    names = {form: name for name in known for form in (name.rpartition("/")[2], name.partition(":")[2], name)}
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.65)
+    return f"did you mean {names[found[0]]}? " if found else ""

@@ -14,11 +14,11 @@ from urllib3.response import HTTPResponse
 
 from preheat.core.errors import UsageError
 from preheat.net.address_fence import Fence
+from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
 from preheat.net.interruptible_sockets import Waits, line_of
 from preheat.net.proxies import Proxy
 from preheat.net.response import keep_line
-from preheat.net.response_head import FinalResponse
 
 # An address that urllib3 requests as it is written: in lower case, without fragment, `..`, or letters to encode.
 _PLAIN_URL = re.compile(

@@ -44,7 +44,7 @@ class ConnectionTerms:
     """The settings that all connections of a server share: handlers, limits and counters.
 
     `greet` is called before a body is read: it returns how many bytes to read at most, or a response that needs no
-    body.
+    body. When `crowd` has no room, connections enter the `reserve`, where only requests that are `spared` are answered.
     """
 
     answer: Callable[[Request], Answer]
@@ -53,6 +53,8 @@ class ConnectionTerms:
     crowd: Crowd
     greet: Callable[[Request], Answer | int]
     bodies: Budget
+    reserve: Crowd
+    spared: Callable[[Request], bool]
 
 
 class Connection:
@@ -63,6 +65,7 @@ class Connection:
         self.client = network_of(address)
         self._address = address
         self._terms = terms
+        self._crowd = terms.crowd
         self._greeted = not secure
         self._keep = True
         self._head: Head | None = None
@@ -86,18 +89,18 @@ class Connection:
         """See Visitor: close a connection that no thread serves."""
         self.wire.cut()
 
-    def serve(self, tls: ssl.SSLContext | None) -> bool:
-        """Serve requests until the client pauses, or the connection ends; raise only for bugs.
+    def serve(self, tls: ssl.SSLContext | None, crowd: Crowd) -> bool:
+        """Serve requests, as a member of `crowd`, until the client pauses, or the connection ends; raise only for bugs.
 
         Return whether it goes on: call this again when the client has sent something.
         """
-        cut = False
+        cut, self._crowd = False, crowd
         try:
             if not self._greeted and tls is not None and not self.wire.greet(tls):
                 self._refuse(refuse(400, "this mirror requires https"))
                 self._keep = False
             self._greeted = True
-            while self._keep and not self._terms.crowd.stopping:
+            while self._keep and not crowd.stopping:
                 if self.wire.is_quiet(self._terms.limits.linger_s):
                     return True
                 self._one()
@@ -112,13 +115,6 @@ class Connection:
         else:
             self.wire.close()
         return False
-
-    def turn_away(self) -> None:
-        """Respond with 503: too many connections are open."""
-        with contextlib.suppress(OSError, TooLong):
-            self.wire.head()
-            self._send(refuse(503, "this mirror has too many connections", Retry_After="5"))
-        self.wire.close()
 
     def _one(self) -> None:
         self._head = None
@@ -142,7 +138,7 @@ class Connection:
         self._keep = self._head.keep
         # A connection that still waits for its body counts as idle, so that it can be closed to make room.
         request = self._request(self._head)
-        with self._terms.crowd.answering(self):
+        with self._crowd.answering(self):
             if isinstance(request, Answer):
                 self._refuse(request)
                 return
@@ -155,6 +151,9 @@ class Connection:
 
     def _request(self, head: Head) -> Request | Answer:
         request = Request(head.method, head.target, head.fields, b"", self.wire.secure, self.client)
+        if self._crowd is self._terms.reserve and not self._terms.spared(request):
+            self._terms.crowd.turn_away()
+            return refuse(503, "this mirror has too many connections", Retry_After="5")
         if not head.length:
             return request
         if head.length > self._terms.limits.body_size:
@@ -186,7 +185,7 @@ class Connection:
                     file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
                 except OSError:
                     answer = refuse(404, "the file has just been removed from this mirror")
-            self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
+            self._keep &= not self._crowd.stopping and answer.headers.get("Connection") != "close"
             words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
             before = self.wire.sent + len(words)
             try:
@@ -235,16 +234,19 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
 
 
-def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[..., None]) -> threading.Thread:
-    """Return a thread that serves a connection, then calls `leave(goes_on=…)` with what `serve` returned.
+def serving(
+    connection: Connection, tls: ssl.SSLContext | None, crowd: Crowd, leave: Callable[..., None]
+) -> threading.Thread:
+    """Return a thread that serves a connection as a member of `crowd`.
 
-    A bug prints a traceback and ends only that thread.
+    It calls `leave(goes_on=…)` at the end with what `serve` returned. A bug prints a traceback and ends only that
+    thread.
     """
 
     def serve() -> None:
         goes_on = False
         try:
-            goes_on = connection.serve(tls)
+            goes_on = connection.serve(tls, crowd)
         except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
             traceback.print_exc(file=sys.stderr)
         finally:
