@@ -23,7 +23,7 @@ def flight(folder: Path) -> Flight:
     descriptor = take(folder / "x.part")
     assert descriptor is not None
     snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, (FILE,))
-    partial = Partial(folder / "x.part", FILE, descriptor)
+    partial = Partial(str(folder / "x.part"), FILE, descriptor)
     partial.close()
     return Flight(Download(partial, []), Route(Way("here", Folder(), snapshot), Ramp()), 0, 1000)
 

@@ -33,7 +33,7 @@ def route() -> Route:
 def download(tmp_path: Path) -> Download:
     descriptor = take(tmp_path / "x.part")
     assert descriptor is not None
-    partial = Partial(tmp_path / "x.part", FILE, descriptor)
+    partial = Partial(str(tmp_path / "x.part"), FILE, descriptor)
     partial.close()
     return Download(partial, [])
 

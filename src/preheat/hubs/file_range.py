@@ -79,7 +79,8 @@ class Ranges:
             stream.close()
             self._landings.pop(place.url, None)
         stream = self._transport.stream(place.url, {**place.headers, **headers})
-        if stream.status in (200, 206) and not same_origin(stream.landed, place.url):
+        moved = stream.landed != place.url and not same_origin(stream.landed, place.url)
+        if moved and stream.status in (200, 206):
             self._landings[place.url] = stream.landed
         return stream
 

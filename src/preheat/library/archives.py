@@ -51,7 +51,7 @@ def unpack(
     its own, `prune` removes it. `on_read` is called with the unpacked bytes of each step. Nothing is recorded if the
     archive is refused: raise IntegrityError as `read_members` does; NoSpace or LibraryError if the disk is full.
     """
-    source = source or library.held_path(archive.files[0].digest)
+    source = source or Path(library.held_location(archive.files[0].digest))
     with _Store(library, on_read) as store:
         files = _files(source, kind, store.put)
     snapshot = Snapshot(archive.ref.members(kind), archive.commit, files)

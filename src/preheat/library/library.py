@@ -19,6 +19,7 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
+from preheat.library.blobs.running_hash import SMALL
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
@@ -72,10 +73,10 @@ class Library:
         """
         return self.has(digest) or self._blobs.bring_back(digest, self.root / "trash") or self.has(digest)
 
-    def held_path(self, digest: Digest) -> Path:
+    def held_location(self, digest: Digest) -> str:
         """Return the path of a blob that a record or claim protects, after restoring it like `holds`."""
         self.holds(digest)
-        return self.path(digest)
+        return self.location(digest)
 
     def missing(self, snapshot: Snapshot) -> tuple[File, ...]:
         """Return the snapshot's files that are not in the library, one per digest."""
@@ -114,7 +115,7 @@ class Library:
     def prepare(self, size: int) -> None:
         """Create the folder if it is missing; raise NoSpace if the disk has no room for `size` more bytes."""
         try:
-            self._partials.mkdir(parents=True, exist_ok=True)
+            Path(self._partials).mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
                 write_format(self.root)
             free = shutil.disk_usage(self.root).free
@@ -131,13 +132,15 @@ class Library:
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""
         try:
-            return self._partial_path(file.digest).stat().st_blocks * 512
+            return os.stat(self._partial_path(file.digest)).st_blocks * 512  # noqa: PTH116 - as in `location`
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
     def progress(self, file: File) -> int:
         """Return how many bytes of `file` this or another process has downloaded so far, from its journal."""
-        journal = self._partial_path(file.digest).with_suffix(".journal")
+        if file.size <= SMALL:
+            return 0  # without a journal
+        journal = Path(self._partial_path(file.digest)).with_suffix(".journal")
         return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
 
     def begin(self, file: File) -> Partial | None:
@@ -145,33 +148,33 @@ class Library:
 
         Raise Busy while another process is downloading it.
         """
-        if self.has(file.digest):
-            return None  # without a partial: several pulls of one repository would make one for each file of the others
-        path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
-        try:
+        if self.has(file.digest):  # several pulls of one repository would make a partial for each file of the others
+            return None
+        path = self._partial_path(file.digest)
+        with disk(path):
             descriptor = take(path)
-        except OSError as error:
-            raise disk_trouble(error, Path(path)) from error
         if descriptor is None:
             raise Busy(f"another preheat process is downloading {file.path}", hint="wait for it, or stop it")
         if self.has(file.digest):
-            with disk(Path(path)):
-                Path(path).unlink(missing_ok=True)
-                Path(path).with_suffix(".journal").unlink(missing_ok=True)
+            for left in (Path(path), Path(path).with_suffix(".journal")):
+                with disk(left):
+                    left.unlink(missing_ok=True)
             os.close(descriptor)
             return None
-        return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
+        return Partial(path, file, descriptor, self.watchers.get(file.digest))
 
     def keep(self, partial: Partial) -> None:
         """Verify a partial and store it as a blob; raise IntegrityError if its digest is wrong.
 
-        The bytes are then durable; call `settle` to make the name durable too.
+        The bytes are then durable; call `settle` to make the name durable and to write the seals of small files.
         """
         self._blobs.keep(partial)
-        self.seals.note(partial.file.digest, self.path(partial.file.digest))
+        digest = partial.file.digest
+        self.seals.note(digest, self.location(digest), later=partial.file.size <= SMALL)
 
     def settle(self) -> None:
         """Make the names of all kept blobs durable; call it once for many small files, because fsync is slow."""
+        self.seals.flush()
         self._blobs.settle()
 
     @contextlib.contextmanager
@@ -227,16 +230,18 @@ class Library:
 
         Only blobs that matched their seal before, and whose inode, size and mtime are the same, are sealed again.
         """
-        touched = set(self.touched(files))
-        sound = {file.digest: self.held_path(file.digest).stat() for file in files if file not in touched}
+        touched = set(self.touched(files)) if files else set()
+        at = {file.digest: self.held_location(file.digest) for file in files if file not in touched}
+        sound = {digest: os.stat(place) for digest, place in at.items()}  # noqa: PTH116 - as in `location`
         try:
             yield
         finally:
             for digest, before in sound.items():
                 with contextlib.suppress(OSError):
-                    after = self.path(digest).stat()
+                    after = os.stat(at[digest])  # noqa: PTH116 - as in `location`
                     if after.st_ctime_ns != before.st_ctime_ns and _content(after) == _content(before):
-                        self.seals.note(digest, self.path(digest))
+                        self.seals.note(digest, at[digest], later=True)
+            self.seals.flush()
 
     @property
     def views(self) -> Path:
@@ -276,13 +281,13 @@ class Library:
             if known is not None:
                 self.record(known)
 
-    def _partial_path(self, digest: Digest) -> Path:
-        return self._partials / f"{digest.algorithm}-{digest.hex}.part"
+    def _partial_path(self, digest: Digest) -> str:
+        return f"{self._partials}/{digest.algorithm}-{digest.hex}.part"
 
     @functools.cached_property
-    def _partials(self) -> Path:
+    def _partials(self) -> str:
         """The folder of this machine's partials: one per machine on a network share, where locks are unreliable."""
-        return self.root / "partial" / machine() if shared(self.root) else self.root / "partial"
+        return f"{self.root}/partial/{machine()}" if shared(self.root) else f"{self.root}/partial"
 
 
 def _short(root: Path) -> str:

@@ -1,7 +1,5 @@
 """HTTP client: pooled connections with keep-alive, redirects and proxies; independent of any hub."""
 
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,22 +7,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.response import HTTPResponse
+from urllib3 import exceptions
 
 from preheat import __version__
 from preheat.core.errors import HubError, HubUnavailable, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.net.address_fence import Fence
-from preheat.net.final_response import FinalResponse
-from preheat.net.happy_eyeballs import Race, all_of
-from preheat.net.interruptible_sockets import Waits, line_of, tls_context
+from preheat.net.happy_eyeballs import Race
+from preheat.net.interruptible_sockets import tls_context
 from preheat.net.network_errors import host_of, hub_error, is_malformed, refused_by_proxy
+from preheat.net.pools import is_forwarded, of_origin, pool_classes, through
 from preheat.net.proxies import Proxy, choose
-from preheat.net.proxy_pools import is_forwarded, through
 from preheat.net.redirects import follow, let_go
-from preheat.net.response import Meter, PassedOn, Stream, attach_socket, socket_of
+from preheat.net.response import Meter, PassedOn, Stream, socket_of
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
@@ -184,9 +179,11 @@ class Transport:
         settings, proxy = self._settings, self._proxy(url)
         reading = method in ("GET", "HEAD")
         try:
-            response = self._pool(proxy).request(
+            pools = self._pool(proxy)
+            opened, target = (pools, url) if proxy is not None else of_origin(pools, url)
+            response = opened.urlopen(
                 method,
-                url,
+                target,
                 # After an upload, the server may need longer to respond.
                 timeout=urllib3.Timeout(connect=settings.connect_s, read=settings.read_s if reading else _DIGEST_S),
                 redirect=False,
@@ -194,6 +191,7 @@ class Transport:
                 headers=headers,
                 preload_content=False,
                 retries=False,
+                assert_same_host=False,
             )
         except exceptions.LocationValueError:
             raise
@@ -231,7 +229,7 @@ class Transport:
                 tls = {"ssl_context": self._tls} | ({} if proxy.is_socks else {"proxy_ssl_context": self._tls})
                 pool = through(proxy, maxsize=settings.connections, timeout=timeout, **tls)
             if proxy is None or not proxy.is_socks:
-                pool.pool_classes_by_scheme = _pool_classes(self._race, settings.fence if proxy is None else None)
+                pool.pool_classes_by_scheme = pool_classes(self._race, settings.fence if proxy is None else None)
             self._pools[proxy] = pool
         return self._pools[proxy]
 
@@ -248,59 +246,3 @@ class _Answer:
 def _start(url: str) -> str:
     """Return the scheme, host and port of a valid address unparsed: parsing takes 50 µs, for each file."""
     return "/".join(url.split("/", 3)[:3])
-
-
-def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pool classes whose reads can be interrupted, and which connect only to hosts that the fence allows."""
-
-    class Plain(HTTPConnection):
-        response_class = FinalResponse
-
-        def _new_conn(self) -> socket.socket:
-            timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
-            sift = all_of if fence is None else fence.sift
-            try:
-                line = race.connect(self._dns_host, self.port or 0, timeout_s, self.socket_options or (), sift)
-            except socket.gaierror as error:
-                raise exceptions.NameResolutionError(self.host, self, error) from error
-            except TimeoutError as error:
-                raise exceptions.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from error
-            except OSError as error:
-                raise exceptions.NewConnectionError(self, f"cannot connect to {self.host}: {error}") from error
-            # For a proxy's response to CONNECT.
-            line.until = None if timeout_s is None else time.monotonic() + timeout_s
-            return line
-
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
-            line = line_of(self.sock)
-            if line is not None and isinstance(self.timeout, int | float):
-                line.until = time.monotonic() + self.timeout
-            try:
-                response = super().getresponse()
-            finally:
-                if line is not None:
-                    line.until = None
-            return attach_socket(response, line)
-
-        def connect(self) -> None:
-            if fence is not None:
-                fence.check_host(self.host, self.port or 0)
-            super().connect()
-            if (line := line_of(self.sock)) is not None:
-                line.until = None
-
-    class Secure(Plain, HTTPSConnection):
-        def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
-            until = sock.until if isinstance(sock, Waits) else None
-            secured = super()._connect_tls_proxy(hostname, sock)
-            if isinstance(secured, Waits):
-                secured.until = until
-            return secured
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}

@@ -16,7 +16,7 @@ from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.scan.hidden import hidden_names
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, is_safetensors, kind_of
 from preheat.scan.pickles import is_pickle
-from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
+from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration, suffix_of
 
 # Increase this number when preheat's own rules change, so that files are scanned again.
 _RULES = 5
@@ -32,13 +32,13 @@ class _Report(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def may_run_code(path: Path, name: str) -> bool:
+def may_run_code(path: Path | str, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
     Checks the first 4 KiB and the last 64 KiB, whether the file can be read as a pickle from its start, or, up to
     64 MiB, from another byte, and the name, since some loaders choose the format by name.
     """
-    if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
+    if suffix_of(name) in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
     with open(path, "rb") as file:
         head = file.read(HEAD)
@@ -52,14 +52,14 @@ def _may_hide(file: IO[bytes]) -> bool:
     return not is_safetensors(file, size) and (size > _SEARCHED_HERE or hidden_names(file) != set())
 
 
-def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
+def look_at_text(path: Path | str, name: str, size: int) -> ScanVerdict | None:
     """Return a verdict if the file is code, or configuration that makes a loader run code; else None.
 
     The check is cheap and depends on the file's name. So it runs in this process, and the verdict is not cached.
     """
     holds = [code] if (code := code_by_name(name)) else []
     if is_configuration(name, size):
-        holds += configured_code(name, path.read_bytes())
+        holds += configured_code(name, Path(path).read_bytes())
     return ScanVerdict(SUSPICIOUS, why=f"it contains {', '.join(holds)}") if holds else None
 
 
@@ -70,7 +70,7 @@ def scanner(name: str = "") -> str:
     """
     if not (version := _version()):
         return ""
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = suffix_of(name)
     by_name = f", {suffix}" if suffix in PICKLE_SUFFIXES | GRAPHS.keys() else ""
     return f"{_SCANNER} {version}, rules {_RULES}{by_name}"
 

@@ -1,6 +1,7 @@
 """Fetch: download a snapshot's missing files into the library, over many connections and all routes."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -78,8 +79,9 @@ def fetch(
     events: SimpleQueue[Event] = SimpleQueue()
     tell = events.put
     first, first_far = policy.first
+    files = order(missing, int.from_bytes(os.urandom(4)))
     board = Scheduler(
-        order(missing), policy.lines.route(way, policy.connections, first, first_far), library, policy.patience, tell
+        files, policy.lines.route(way, policy.connections, first, first_far), library, policy.patience, tell
     )
     downloaders = _Downloaders(board, library, RateLimit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
@@ -93,6 +95,7 @@ def fetch(
         board.stop()
         downloaders.leave()
         board.close()
+        library.seals.flush()
     _pass_on(events, on_event)
     for route in board.routes:
         policy.lines.learn(route)

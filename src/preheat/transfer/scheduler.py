@@ -22,7 +22,6 @@ from preheat.transfer.route_set import Routes
 from preheat.transfer.setbacks import forget_wrong, give_up_stalled, give_up_trickling, record_error
 from preheat.transfer.suspects import ask_again
 
-LOOK_AGAIN_S = 0.25
 # Share of the requested bytes that may be wasted by moving parts between working connections.
 _MAY_WASTE = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
@@ -46,7 +45,7 @@ class Scheduler:
         self._library = library
         self._patience = patience
         self._on_event = on_event
-        self._files = Queue(files, LOOK_AGAIN_S)
+        self._files = Queue(files)
         self._downloads: list[Download] = []
         self._sealable: deque[Download] = deque()
         self._beginning = 0
@@ -61,7 +60,7 @@ class Scheduler:
                 if work is None:
                     if self.stopping or self._all_done():
                         return None
-                    self.changed.wait(LOOK_AGAIN_S)
+                    self.changed.wait(self._files.wait_s(time.monotonic()))
                     continue
             if not isinstance(work, File):
                 return work

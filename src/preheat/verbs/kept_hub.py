@@ -48,7 +48,7 @@ class _Blob(FileIO):
     round_trip_s = 0.0
 
     def __init__(self, library: Library, file: File, start: int, stop: int) -> None:
-        super().__init__(library.held_path(file.digest))
+        super().__init__(library.held_location(file.digest))
         self.seek(start)
         self._left = stop - start
 

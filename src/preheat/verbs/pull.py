@@ -57,6 +57,11 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     """
     plan.require()
     with ExitStack() as until:
+        # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
+        for need in plan.needs:
+            if need.source is not None:
+                until.enter_context(library.wanted(*need.claims))
+        _look_over(library, [need.wanted for need in plan.needs], on_event)
         needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
         plan = plan_pull(needs, library, plan.views, add_names=True)
         plan.require()
@@ -90,25 +95,24 @@ def _drop(archives: Sequence[Snapshot], library: Library) -> None:
 
 
 def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, until: ExitStack) -> NeedPlan:
-    """Claim a model's blobs, and hash those again that look modified; resolve it if the library lacks one after all."""
-    if need.source is None:
-        _look_over(library, need.wanted, on_event)
-        if not lacking(library, need.wanted):
-            return need
-        need = plan_need(need.sources, library, on_event, need.selection, resolve_policy(policy))
-    # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
+    """Return a model's plan. If no hub was asked, and the library lacks a blob after all, resolve and claim it."""
+    if need.source is not None or not lacking(library, need.wanted):
+        return need
+    need = plan_need(need.sources, library, on_event, need.selection, resolve_policy(policy))
     until.enter_context(library.wanted(*need.claims))
-    _look_over(library, need.wanted, on_event)
+    _look_over(library, [need.wanted], on_event)
     return need
 
 
-def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
-    touched = library.touched(wanted.files)
+def _look_over(library: Library, wanted: Sequence[Snapshot], on_event: Listener) -> None:
+    """Hash those blobs again that look modified, of all models together, which reads the seals once."""
+    touched = set(library.touched(file for snapshot in wanted for file in snapshot.files))
     if touched:
         from preheat.verbs.locked_needs import rehash_modified  # imported here: most pulls do not need it
 
+        some = [replace(one, files=tuple(file for file in one.files if file in touched)) for one in wanted]
         # It reads the seals again: since they were read, another pull may have stored and sealed some of these files.
-        rehash_modified(library, [replace(wanted, files=touched)], on_event)
+        rehash_modified(library, [one for one in some if one.files], on_event)
 
 
 def _pull(

@@ -51,7 +51,7 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
     for file in files:
         if not library.has(file.digest):
             continue
-        path = library.path(file.digest)
+        path = library.location(file.digest)
         looked = _look(file, path, library)
         if looked is None:
             continue
@@ -63,21 +63,21 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
         verdict, by = verdicts.find(file.digest), scanner(file.path)
         if verdict is None or (by and verdict.scanner != by):
             left_s = until - time.monotonic()
-            verdict = scan(path, file.path, min(left_s, PATIENCE_S)) if left_s > 0 else _LATE
+            verdict = scan(Path(path), file.path, min(left_s, PATIENCE_S)) if left_s > 0 else _LATE
             if by and (verdict.level != UNSCANNED or left_s >= PATIENCE_S):
                 verdicts.keep(file.digest, verdict)
         if text is None or verdict.level != SUSPICIOUS:  # a script is suspicious by its name already
             yield file, verdict
 
 
-def _look(file: File, path: Path, library: Library) -> tuple[ScanVerdict | None, bool] | None:
+def _look(file: File, path: str, library: Library) -> tuple[ScanVerdict | None, bool] | None:
     """Return the verdict on a file's text, and whether it may run code; None if it is no longer in the library."""
     while True:
         try:
             with disk(path):
                 return look_at_text(path, file.path, file.size), may_run_code(path, file.path)
         except LibraryError:
-            if path.exists():
+            if Path(path).exists():
                 raise
             if not library.holds(file.digest):
                 return None

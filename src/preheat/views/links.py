@@ -57,7 +57,7 @@ def read_ways(value: str) -> tuple[str, ...]:
     return ways
 
 
-def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
+def link(blob: Path | str, at: Path, ways: Sequence[str] = AUTO) -> str | None:
     """Link `blob` at `at` in the first of `ways` that works; return that way, or None if it was linked already.
 
     The folder of `at` must exist. Any other file at `at` is replaced atomically. A copy or reflink is a separate,
@@ -67,7 +67,7 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
         return None
     for way in ways:
         try:
-            put(at, partial(_put, blob, way=way))
+            _place(blob, at, way)
         except OSError as error:
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
@@ -134,7 +134,8 @@ def _possible_ways(blob: Path | str, at: Path) -> set[str]:
     try:
         theirs, ours = os.lstat(at), os.stat(blob)  # noqa: PTH116 - faster than Path's
         if stat.S_ISLNK(theirs.st_mode):
-            return {SYMLINK} if at.samefile(blob) else set()
+            leads = os.readlink(at) == str(blob) or os.path.samefile(at, blob)  # noqa: PTH115, PTH121 - as above
+            return {SYMLINK} if leads else set()
     except OSError:
         return set()
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
@@ -145,7 +146,16 @@ def _possible_ways(blob: Path | str, at: Path) -> set[str]:
     return {REFLINK, COPY} if alike and stat.S_ISREG(theirs.st_mode) else set()
 
 
-def _put(blob: Path, at: Path, way: str) -> None:
+def _place(blob: Path | str, at: Path, way: str) -> None:
+    if way in (HARDLINK, SYMLINK):
+        # A new name appears at once: only to replace another file does it need a temporary one.
+        with suppress(FileExistsError):
+            _put(blob, at, way)
+            return
+    put(at, partial(_put, blob, way=way))
+
+
+def _put(blob: Path | str, at: Path, way: str) -> None:
     match way:
         case "reflink":
             with open(blob, "rb") as source, open(at, "xb") as target:
@@ -154,11 +164,11 @@ def _put(blob: Path, at: Path, way: str) -> None:
         case "hardlink":
             os.link(blob, at)
         case "symlink":
-            at.symlink_to(blob.absolute())
+            at.symlink_to(blob if os.path.isabs(blob) else Path(blob).absolute())  # noqa: PTH117 - as above
         case _:
             with open(at, "xb") as target:
                 lock(target.fileno())
                 shutil.copyfile(blob, at)
     if way in (REFLINK, COPY):
-        times = blob.stat()
+        times = os.stat(blob)  # noqa: PTH116 - as above
         os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))

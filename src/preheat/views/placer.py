@@ -1,9 +1,11 @@
 """Placer: carry out a layout: link or write its files, and count the bytes."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from preheat.core.errors import LibraryError
@@ -12,6 +14,7 @@ from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 
+_READ = 1 << 20  # bytes at once
 EDITED_UP_TO = 1 << 20  # bytes; files that people edit by hand are small, such as configurations
 
 
@@ -49,7 +52,7 @@ class Placer:
     files that killed processes left in it. Placers that share `folders` list each folder only once.
     """
 
-    def __init__(self, blob_path: BlobPath, view: View, folders: dict[Path, list[Path]] | None = None) -> None:
+    def __init__(self, blob_path: BlobPath, view: View, folders: dict[str, list[Path]] | None = None) -> None:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
@@ -96,10 +99,9 @@ class Placer:
 
     def put(self, file: File, at: Path) -> None:
         """Place a file at `at`. Raise LibraryError if no way to link works, or another file already has this name."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
+        self._tidy(at)
         self._require_own_name(file, at)
-        way = link(Path(self._blob_path(file.digest)), at, self.ways_of(file))
+        way = link(self._blob_path(file.digest), at, self.ways_of(file))
         self._has_symlinks |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
@@ -112,9 +114,15 @@ class Placer:
 
     def point(self, at: Path, target: str) -> bool:
         """Make `at` a symlink to `target`; return False if the filesystem has no symlinks."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
-        if at.is_symlink() and str(at.readlink()) == target:
+        self._tidy(at)
+        try:
+            at.symlink_to(target)
+        except FileExistsError:
+            if at.is_symlink() and str(at.readlink()) == target:
+                return True
+        except OSError:
+            return False
+        else:
             return True
         try:
             put(at, lambda aside: aside.symlink_to(target))
@@ -126,8 +134,7 @@ class Placer:
 
     def write(self, at: Path, data: bytes) -> None:
         """Write `data` to the file `at`, atomically."""
-        self._folder(at.parent)
-        tidy(at, self._left[at.parent])
+        self._tidy(at)
         put(at, lambda aside: aside.write_bytes(data))
 
     def placement(self) -> Placement:
@@ -184,18 +191,31 @@ class Placer:
             self._relatives[folders] = os.path.relpath(*folders)
         return f"{self._relatives[folders]}/{name}"
 
-    def _folder(self, folder: Path) -> None:
+    def _tidy(self, at: Path) -> None:
+        """Make the folder of `at` if it is missing, and remove temporary files that killed processes left for `at`."""
+        folder = str(at).rpartition("/")[0]
         if folder not in self._left:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._left[folder] = left(folder)
+            at.parent.mkdir(parents=True, exist_ok=True)
+            self._left[folder] = left(Path(folder))
+        if self._left[folder]:
+            tidy(at, self._left[folder])
 
 
 def read_note(at: Path) -> bytes | None:
     """Read a small regular file; return None if there is none or it cannot be read."""
+    # Opened without a stat before, which is a round trip to a share; O_NONBLOCK, since it may be a FIFO.
     try:
-        return None if at.is_symlink() or not at.is_file() else at.read_bytes()
+        descriptor = os.open(at, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return b"".join(iter(partial(os.read, descriptor, _READ), b""))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _one_name(alike: Path, at: Path) -> bool:

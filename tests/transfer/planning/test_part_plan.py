@@ -1,5 +1,7 @@
 """Properties of the part plan: each gap once, the largest file first, and both ends of a part finish together."""
 
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,12 +54,20 @@ def test_awaited_bytes_come_first_and_none_are_lost(here: list[ByteRange], wante
         assert hurried == missing
 
 
-@given(st.lists(st.integers(0, 1 << 40), max_size=20))
-def test_the_largest_file_comes_first_in_any_order_of_listing(sizes: list[int]) -> None:
+@given(st.lists(st.integers(0, 1 << 40), max_size=20), st.integers(0, (1 << 32) - 1))
+def test_the_largest_file_comes_first_in_any_order_of_listing(sizes: list[int], salt: int) -> None:
     files = [File(f"f{n}", size, sha256(f"{n:064x}")) for n, size in enumerate(sizes)]
-    ordered = order(files)
-    assert [file.size for file in ordered] == sorted(sizes, reverse=True)
-    assert order(reversed(files)) == ordered
+    ordered = order(files, salt)
+    large = [size for size in sizes if size > 256 << 10]
+    assert [file.size for file in ordered[: len(large)]] == sorted(large, reverse=True)
+    assert order(reversed(files), salt) == ordered
+    assert sorted(ordered, key=lambda file: file.path) == sorted(files, key=lambda file: file.path)
+
+
+def test_processes_begin_with_different_small_files() -> None:
+    files = [File(f"f{n}", 100, sha256(hashlib.sha256(b"%d" % n).hexdigest())) for n in range(1000)]
+    firsts = [{file.path for file in order(files, salt)[:100]} for salt in (1 << 31, 3 << 30, 0, 1 << 30)]
+    assert len(set().union(*firsts)) == 400
 
 
 @given(st.floats(0, 1e10), st.floats(0, 60), st.integers(0, 1 << 45), st.integers(0, 1024))

@@ -32,10 +32,10 @@ class Partial:
     last thread that uses the file has finished.
     """
 
-    def __init__(self, path: Path, file: File, descriptor: int, watcher: Watcher | None = None) -> None:
+    def __init__(self, path: str, file: File, descriptor: int, watcher: Watcher | None = None) -> None:
         self.file = file
         self._watcher = watcher
-        self._path = path
+        self._path = path  # a string: for thousands of files, a Path takes longer than the rest of this method
         self._descriptor = SharedDescriptor(descriptor)
         self._turn = threading.Lock()
         self._journal: Journal | None = None
@@ -50,11 +50,11 @@ class Partial:
         self._written = self._journal.ranges if self._journal is not None else []
         self._hash = RunningHash(file)
         if watcher is not None:
-            watcher.began(path, self._written)
+            watcher.began(Path(path), self._written)
 
     def _open_journal(self, descriptor: int) -> Journal:
         """Open the journal; empty it if the file on disk does not have the blob's size."""
-        journal = Journal.read(self._path.with_suffix(".journal"), self.file.size, boot_id())
+        journal = Journal.read(Path(self._path).with_suffix(".journal"), self.file.size, boot_id())
         if os.fstat(descriptor).st_size != self.file.size:
             journal.remove()
             journal = Journal.read(journal.path, self.file.size, boot_id())
@@ -172,7 +172,7 @@ class Partial:
 
     def publish(self, at: str) -> None:
         """Rename the sealed file to `at`. Call it inside the same `held` block as `seal`."""
-        os.rename(self._path, at)  # noqa: PTH104 - Path.rename makes another Path, for each of thousands of files
+        os.rename(self._path, at)  # noqa: PTH104 - as in `__init__`
         if self._journal is not None:
             self._journal.remove()
         self._descriptor.close()
@@ -180,7 +180,7 @@ class Partial:
     def discard(self) -> None:
         """Delete the file and its journal; do nothing once closed, because another process may use the file by now."""
         with contextlib.suppress(Closed), disk(self._path), self._descriptor:
-            self._path.unlink(missing_ok=True)
+            Path(self._path).unlink(missing_ok=True)
             if self._journal is not None:
                 self._journal.remove()
             self._descriptor.close()

@@ -62,8 +62,7 @@ class AppendLogs:
         body = "".join(lines)
         for folder in self.folders if body else ():
             with suppress(OSError):
-                folder.mkdir(parents=True, exist_ok=True)
-                log = open_to_append(folder / self._name)
+                log = self._opened(folder)
                 try:
                     data = f"{self._start(os.fstat(log).st_size)}{body}".encode("ascii")
                     return os.write(log, data) == len(data)
@@ -92,6 +91,13 @@ class AppendLogs:
                         with suppress(OSError):
                             log.unlink()
                 return
+
+    def _opened(self, folder: Path) -> int:
+        try:
+            return open_to_append(folder / self._name)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            return open_to_append(folder / self._name)
 
     def _start(self, size: int) -> str:
         """Return the text to write first: the magic line, or a newline to end a line that a killed process left."""

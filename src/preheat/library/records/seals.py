@@ -11,6 +11,8 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.library.records.append_logs import AppendLogs
 
+_TOGETHER = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Seal:
@@ -48,12 +50,27 @@ class Seals:
         self._logs = AppendLogs("preheat-seals 1", (root,))
         self._turn = threading.Lock()  # guards `_lines`: the rest of each blob's lines, by `algorithm:hex`
         self._lines: dict[str, list[str]] = {}
+        self._waiting: list[str] = []  # list.append and list.pop are atomic
 
-    def note(self, digest: Digest, path: Path) -> None:
-        """Seal a blob that was just hashed. Do nothing if the library is read-only."""
+    def note(self, digest: Digest, path: Path | str, *, later: bool = False) -> None:
+        """Seal a blob that was just hashed. Do nothing if the library is read-only.
+
+        `later`: write 64 seals together. Call `flush` after the last of them; a process that is killed before loses
+        them, and the next one hashes these blobs again. So use it for small files only.
+        """
         with suppress(OSError):
-            seal = Seal.of(path.stat(), time.time())
-            self._logs.append((f"{digest} {_line(seal)}\n",))
+            seal = Seal.of(os.stat(path), time.time())  # noqa: PTH116 - faster for thousands of files
+            self._waiting.append(f"{digest} {_line(seal)}\n")
+            if not later or len(self._waiting) >= _TOGETHER:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the seals that `note` keeps for later."""
+        lines = []
+        with suppress(IndexError):  # a loop over pop, since other threads may append and flush at the same time
+            while True:
+                lines.append(self._waiting.pop())
+        self._logs.append(lines)
 
     def read(self) -> dict[str, Seal]:
         """Return the latest seal of each blob, by `algorithm:hex`."""
@@ -65,6 +82,7 @@ class Seals:
         A file that matches any seal of its blob has not changed since it was hashed. Reads only what was appended to
         the logs since the last call.
         """
+        self.flush()
         with self._turn:
             replaced, news = self._logs.news()
             if replaced:

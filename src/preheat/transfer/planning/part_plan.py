@@ -2,20 +2,32 @@
 
 from collections.abc import Iterable
 
+from preheat.core.digest import Digest
 from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import ByteRange
 
 SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
+_SMALL = 256 << 10
 _LASTING_S = 3.0  # long enough to make requests cheap, short enough that a failed or slow one costs little
 _WORTH_A_REQUEST, _LEAST_AT_MOST = 4.0, 4 << 20  # a part takes at least 4 times its time to first byte, up to 4 MiB
 _ENOUGH, _ASKING_SHARE = 16 << 20, 0.02  # above 16 MiB only to keep the wait for a response at 2 % of the time
 
 
-def order(files: Iterable[File]) -> list[File]:
-    """Sort files by size, largest first, so that no large file is left for the end."""
-    return sorted(files, key=lambda file: (-file.size, file.digest))
+def order(files: Iterable[File], salt: int = 0) -> list[File]:
+    """Sort files by size, largest first, so that no large file is left for the end.
+
+    Files of up to 256 KiB are sorted by their digest and `salt`, of 32 bits: processes that pull the same repository at
+    once, each with its own salt, then share the small files instead of waiting for each other at each of them.
+    """
+
+    def key(file: File) -> tuple[int, int, Digest]:
+        if file.size > _SMALL:
+            return -file.size, 0, file.digest
+        return 0, int(file.digest.hex[:8], 16) ^ salt, file.digest
+
+    return sorted(files, key=key)
 
 
 def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:

@@ -123,6 +123,8 @@ def is_replaceable(path: Path, real: Mapping[Path, str], sites: Iterable[Site]) 
 
 def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
     """Raise UsageError if two sites have different bytes for the same path."""
+    if len(sites) < 2 and not any(site.to for site, _ in sites):
+        return
     taken: dict[Path, tuple[Site, PlacedFile]] = {}
     for site, pieces in sites:
         for piece in pieces:
@@ -140,7 +142,9 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
 
 def without_overridden(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
     """Return the sites without overridden pieces: files that yield to another site's, and earlier `single` notes."""
-    firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, PlacedFile) and not piece.yields}
+    files = [piece for _, pieces in sites for piece in pieces if isinstance(piece, PlacedFile)]
+    some_yield = any(piece.yields for piece in files)
+    firm = {piece.at for piece in files if not piece.yields} if some_yield else set()
     last = {
         piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single
     }

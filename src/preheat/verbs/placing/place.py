@@ -9,7 +9,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Listener, MovedAside, Placed
 from preheat.core.placement import KEPT, OURS, THEIRS, StatFields
-from preheat.core.snapshot import Snapshot
+from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
@@ -23,7 +23,7 @@ from preheat.verbs.placing.allowed_places import (
     without_overridden,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
-from preheat.views.links import require_possible
+from preheat.views.links import HARDLINK, require_possible
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched, read_note
 from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
@@ -52,11 +52,17 @@ def place_sites(
         new = [(site, placing.to_place(site, pieces)) for site, pieces in laid]
         with (
             placing.claiming(),
-            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, PlacedFile)]),
+            library.linking(_hard_linked(new)),
         ):
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
     return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
+
+
+def _hard_linked(new: Sequence[tuple[Site, Sequence[Piece]]]) -> list[File]:
+    """List the files of which a site may get a hard link."""
+    pieces = [piece for site, pieces in new if HARDLINK in site.view.ways for piece in pieces]
+    return [piece.file for piece in pieces if isinstance(piece, PlacedFile)]
 
 
 @contextlib.contextmanager
@@ -110,7 +116,7 @@ class _Placing:
         self._library, self._on_event, self._permissions = library, on_event, permissions
         self._survey = PlacementPlan(library, on_event)
         self._found = Found()
-        self._folders: dict[Path, list[Path]] = {}  # see Placer
+        self._folders: dict[str, list[Path]] = {}  # see Placer
         self._linked: dict[Path, set[Digest]] = {}  # by site folder: blobs that symlinks there lead to
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
@@ -142,7 +148,7 @@ class _Placing:
 
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
         """Place the `new` pieces of a site, and mark the files that preheat placed. Raise LibraryError on failure."""
-        placer = Placer(self._library.held_path, site.view, self._folders)
+        placer = Placer(self._library.held_location, site.view, self._folders)
         try:
             if site.bounds:
                 self._library.marks.begin(self._begun(new))

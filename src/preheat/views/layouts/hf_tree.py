@@ -22,9 +22,18 @@ def tree_note(snapshot: Snapshot, trees: Path) -> ViewNote:
 
 
 def tree_listing(snapshot: Snapshot) -> bytes:
-    """Return a commit's listing, byte for byte as the client writes it."""
+    """Return a commit's listing, byte for byte as the client writes it: json.dumps with indent=1.
+
+    Written by hand, because json indents in Python code, which takes seconds for 30,000 files.
+    """
     files = {file.path: _entry(file) for file in sorted(snapshot.files, key=lambda file: file.path)}
-    return json.dumps({"format_version": 1, "files": files}, indent=1).encode()
+    lines = ",\n".join(f"  {json.dumps(path)}: {{\n{_fields(entry)}\n  }}" for path, entry in files.items())
+    listed = f"{{\n{lines}\n }}" if files else "{}"
+    return f'{{\n "format_version": 1,\n "files": {listed}\n}}'.encode()
+
+
+def _fields(entry: dict[str, object]) -> str:
+    return ",\n".join(f"   {json.dumps(name)}: {json.dumps(value)}" for name, value in entry.items())
 
 
 def _entry(file: File) -> dict[str, object]:

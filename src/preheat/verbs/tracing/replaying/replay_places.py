@@ -57,7 +57,7 @@ def place_for_replay(
     links = {id(site): need.link for need, site in sites}
     require_space(disk_needs([(site.at, _copied(pieces)) for site, pieces in laid if _copies(links[id(site)])]))
     for site, pieces in laid:
-        Placer(library.held_path, site.view).lay(pieces)
+        Placer(library.held_location, site.view).lay(pieces)
         if links[id(site)] == LINK_HARDLINK:
             _name_twice(pieces, ground)
     views = {name: value for _, site in sites for name, value in site.view.environ(site.at).items()}
