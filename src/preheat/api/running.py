@@ -105,10 +105,16 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
     if not recipe.hub:
         return run(app, options, session.on_event)
-    from preheat.verbs.local_hub import library_hub  # hardly ever needed, and the app waits for it
+    # Hardly ever needed, and the app waits for it.
+    from tempfile import TemporaryDirectory
 
-    with library_hub(session.library, environ, session.settings.unsafe_files, session.on_event) as lead:
-        return run(lead.around(app), options, session.on_event)
+    from preheat.verbs.local_hub import library_hub, needs_alone
+
+    unsafe = session.settings.unsafe_files
+    with TemporaryDirectory(prefix="preheat-needs-") as folder:
+        served = needs_alone(needed, session.library, Path(folder)) if recipe.needs else session.library
+        with library_hub(served, environ, unsafe, session.on_event) as lead:
+            return run(lead.around(app), options, session.on_event)
 
 
 def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str]:

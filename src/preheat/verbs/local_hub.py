@@ -21,6 +21,7 @@ from preheat.mirror.http.server import Server
 from preheat.net.http import NetworkSettings, Transport
 from preheat.net.response import PassedOn
 from preheat.recipes.offline_env import asking_hubs, direct
+from preheat.verbs.locked_needs import Required
 from preheat.verbs.mirror import MirrorOptions, mirror
 
 # Which programs read each: OpenSSL (and Go, Rust), requests, curl, node, git, pip, cargo, AWS' clients, gRPC, Nix.
@@ -95,6 +96,24 @@ def led(server: Server, environ: Mapping[str, str], folder: Path, on_event: List
                 trusted_beside(place(folder), Path(known), trusted)
                 lead = replace(lead, secure=stack.enter_context(server.twin(own_tls)).url, trusted=str(trusted))
         yield lead
+
+
+def needs_alone(needed: Required, library: Library, root: Path) -> Library:
+    """Return a library at `root` with the files of an app's needs only, by the revisions that the app asks for.
+
+    Its versions list all files. A pull of a locked recipe records commits without a branch's name.
+    """
+    alone = Library(root)
+    alone.prepare(0)
+    for _, snapshot in needed:
+        for file in snapshot.files:
+            blob = alone.path(file.digest)
+            if not blob.is_symlink():
+                blob.parent.mkdir(parents=True, exist_ok=True)
+                blob.symlink_to(library.path(file.digest).absolute())
+        known = library.find(snapshot.ref.at(snapshot.commit)) or snapshot
+        alone.record(known.named(snapshot.ref))
+    return alone
 
 
 @contextlib.contextmanager

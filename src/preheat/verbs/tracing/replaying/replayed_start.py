@@ -19,7 +19,7 @@ from preheat.library.library import Library
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.local_hub import library_hub
+from preheat.verbs.local_hub import library_hub, needs_alone
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.run import outbound_seen
 from preheat.verbs.tracing.observing.observe import reached
@@ -98,7 +98,7 @@ def replayed_start(
     with contextlib.ExitStack() as until:
         app = _app(recipe, environ, ground, setting)
         if recipe.hub:
-            served = _recipe_alone(recipe, setting.library, workplace / "hub")
+            served = needs_alone(all_required(recipe, setting.library), setting.library, workplace / "hub")
             app = until.enter_context(library_hub(served, environ, setting.unsafe, on_event)).around(app)
         witness = Witness() if Witness.available() else None
         why, tail = _use(app, ground, setting, wanted, on_event, witness)
@@ -122,24 +122,6 @@ def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: Re
         read_only=(str(setting.library.root / "blobs"),),
         isolated=not why_not(),
     )
-
-
-def _recipe_alone(recipe: Recipe, library: Library, root: Path) -> Library:
-    """Return a library with the files of the recipe's needs only: another machine has no more.
-
-    Its versions list all files, as they do there.
-    """
-    alone = Library(root)
-    alone.prepare(0)
-    for _, snapshot in all_required(recipe, library):
-        for file in snapshot.files:
-            blob = alone.path(file.digest)
-            if not blob.is_symlink():
-                blob.parent.mkdir(parents=True, exist_ok=True)
-                blob.symlink_to(library.path(file.digest).absolute())
-        known = library.find(snapshot.ref.at(snapshot.commit)) or snapshot
-        alone.record(known.named(snapshot.ref))
-    return alone
 
 
 def _absent(notes: TraceLog, places: Places) -> Iterator[str]:
