@@ -9,6 +9,7 @@ import struct
 import sys
 import time
 
+from preheat.mirror.http.lead import about_to_wait
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.request_head import end_of_head
 from preheat.mirror.http.slow_clients import SendRate
@@ -73,10 +74,12 @@ class Wire:
 
     # ---- receiving
 
-    def is_quiet(self, within_s: float) -> bool:
-        """Wait for the first byte of a request; return whether none has arrived within `within_s` seconds."""
-        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
-        return not self._received and not pending and not _ready(self._socket, select.POLLIN, within_s)
+    def has_more(self) -> bool:
+        """Whether another request has arrived, of which waiting for the socket would not tell."""
+        if self._received and self._end():
+            return True
+        # What is decrypted already; the rest is in the socket.
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0 and self.read_ahead()
 
     def read_ahead(self) -> bool:
         """Read what has arrived of a request's head, without waiting; return whether a thread can go on with it."""
@@ -150,11 +153,20 @@ class Wire:
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Send bytes; `more` means that further bytes follow at once."""
-        left = memoryview(data)
+        flags = _MORE if more and not self.secure else 0
+        try:
+            count = self._socket.send(data, flags)  # all of it, unless the client receives slowly
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            count = 0
+        self._pace.sent += count
+        if count < len(data):
+            self._send_rest(memoryview(data)[count:], flags)
+
+    def _send_rest(self, left: memoryview, flags: int) -> None:
         with self._pace.sending(self._socket):
             while left:
                 try:
-                    count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+                    count = self._socket.send(left, flags)
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     self._stall(select.POLLOUT)
                 except ssl.SSLWantReadError:
@@ -172,6 +184,8 @@ class Wire:
         if self.secure:
             return self._send_copied(source, start, stop)
         out, at = self._socket.fileno(), start
+        if stop - start > _READ:
+            about_to_wait()
         # Block in few calls instead of waking for each window that opens; SO_SNDTIMEO makes them return for `look`.
         self._socket.settimeout(None)
         try:
@@ -211,6 +225,7 @@ class Wire:
 
     def _stall(self, wanted: int) -> None:
         """Wait until the client can receive more; raise TooSlow if it receives too slowly."""
+        about_to_wait()
         _ready(self._socket, wanted, _LOOK_S)
         self._pace.look(self._socket)
 
@@ -234,6 +249,9 @@ class Wire:
         self._socket.close()
 
     def _wait(self, wanted: int, deadline: float) -> None:
+        if _ready(self._socket, wanted, 0):
+            return
+        about_to_wait()
         if not _ready(self._socket, wanted, deadline - time.monotonic()):
             raise TimeoutError("the client timed out")
 
