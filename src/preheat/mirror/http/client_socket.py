@@ -38,6 +38,7 @@ class Wire:
         self._socket: socket.socket = connection
         self._limits = limits
         self._received = bytearray()
+        self._begun = False
         self._pace = SendRate(limits)
         connection.settimeout(0)
         with contextlib.suppress(OSError):
@@ -94,33 +95,35 @@ class Wire:
 
     @property
     def begun(self) -> bool:
-        """Whether a request has begun to arrive."""
-        return bool(self._received)
+        """Whether a request has begun to arrive, be it by an empty line."""
+        return self._begun
 
     def _take(self, more: bytes) -> None:
-        begun = self.begun
         self._received += more
-        # Empty lines before a request are ignored (RFC 9112 section 2.2).
-        while not begun and self._received[:2] == b"\r\n":
-            del self._received[:2]
+        self._begun = True
+
+    def _give(self, count: int) -> bytes:
+        given = bytes(self._received[:count])
+        del self._received[:count]
+        self._begun = bool(self._received)
+        return given
 
     def head(self) -> bytes:
         """Read a request's head; b"" if the client disconnects first. Raise TooLong if it exceeds the limit."""
-        deadline = time.monotonic() + (self._limits.head_s if self._received else self._limits.idle_s)
+        deadline = time.monotonic() + (self._limits.head_s if self._begun else self._limits.idle_s)
         while not (end := self._end()):
             if len(self._received) > self._limits.head_size:
                 raise TooLong(line=b"\n" not in self._received)
-            begun = bool(self._received)
+            begun = self._begun
             more = self._receive(deadline)
             if not more:
-                if begun:
+                if self._received:
                     raise ConnectionResetError("the client disconnected in the middle of its request")
                 return b""
             self._take(more)
             if not begun:
                 deadline = time.monotonic() + self._limits.head_s
-        head = bytes(self._received[:end])
-        del self._received[:end]
+        head = self._give(end)
         if len(head) > self._limits.head_size:
             raise TooLong(line=b"\n" not in head[: self._limits.head_size])
         return head
@@ -133,11 +136,12 @@ class Wire:
             if not more:
                 raise ConnectionResetError("the client disconnected in the middle of its request")
             self._received += more
-        body = bytes(self._received[:length])
-        del self._received[:length]
-        return body
+        return self._give(length)
 
     def _end(self) -> int:
+        # Empty lines before a request are ignored (RFC 9112 section 2.2), but not for its deadline.
+        while self._received[:2] == b"\r\n":
+            del self._received[:2]
         return end_of_head(self._received)
 
     def _receive(self, deadline: float) -> bytes:
