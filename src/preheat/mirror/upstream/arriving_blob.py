@@ -135,7 +135,7 @@ class Arrival:
 
         Raise the error that ended the download, while the response can still have an error status.
         """
-        with self._reading() as number:
+        with self.reading() as number:
             if start < stop:
                 self._reach(number, start, stop, self._holds(stop), None)
             with self._changed:
@@ -148,7 +148,7 @@ class Arrival:
         cannot be sent, or if bytes that were yielded before may be wrong.
         """
         try:
-            with self._reading() as number:
+            with self.reading() as number:
                 at, hold = start, self._holds(stop)
                 if at < stop:
                     self._reach(number, at, stop, hold, age)
@@ -217,7 +217,8 @@ class Arrival:
             del self._readers[number]
             self._left_at = time.monotonic()
 
-    def _reading(self) -> "_Reading":
+    def reading(self) -> "_Reading":
+        """Count one more reader, until the end of the block."""
         return _Reading(self, next(self._numbers))
 
 

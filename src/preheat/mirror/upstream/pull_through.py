@@ -201,12 +201,17 @@ class PullThrough:
                 if here:
                     keep()  # the blob was downloaded for another repository, so no download will record this one
 
+        def is_recorded() -> bool:
+            if not (own or self._gate.state(snapshot.ref)) or library.find(snapshot.ref) != snapshot:
+                return False
+            return bool(self._by) or not library.records.brought_by(ref.at(snapshot.commit))
+
         def keep() -> None:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
-            known = library.find(snapshot.ref)
-            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
+            if is_recorded():
                 return
+            known = library.find(snapshot.ref)
             library.record(snapshot, self._by)
             if known is None:
                 self._name(snapshot)
@@ -220,7 +225,7 @@ class PullThrough:
             if through.privately:
                 self._possession.note_private(file, through)
             helpers = self._upstreams.helpers(through)
-            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client))
+            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client, is_recorded))
 
         def revisions() -> dict[str, str]:
             return library.revisions(snapshot.ref) | (
