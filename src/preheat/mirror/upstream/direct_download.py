@@ -18,7 +18,7 @@ from preheat.transfer.route import Way
 
 # Bytes; no byte of such a file is sent before its digest matches, so clients do not wait longer for the first one.
 LARGEST = 64 << 10
-_LOOK_EVERY_S, _SETTLE_EVERY_S = 0.25, 1.0
+_LOOK_EVERY_S, _SETTLE_EVERY_S = 0.25, 4.0
 _QUIET_S = 5.0  # without a download, before the thread that watches them ends
 _REST_S = 1.0  # after an upstream failed
 
@@ -36,7 +36,7 @@ class DirectDownloads:
     """Download small files into the library, each in the calling thread.
 
     One thread watches all of them: it interrupts those that are stopped or receive nothing, and makes the names of
-    their blobs durable, once a second for all. Thread-safe.
+    their blobs durable, every 4 s for all. Thread-safe.
     """
 
     def __init__(self, library: Library, on_event: Listener) -> None:
@@ -54,7 +54,7 @@ class DirectDownloads:
             return file.size <= LARGEST and time.monotonic() >= self._rests.get(way.name, 0.0)
 
     def bring(self, file: File, way: Way, is_stopped: Callable[[], bool]) -> None:
-        """Download a file with one request, verify it and store it; its name becomes durable within about a second.
+        """Download a file with one request, verify it and store it; its name becomes durable within seconds.
 
         `is_stopped` is called from another thread. Raise HubError if the source fails, IntegrityError if it sends other
         bytes, Busy if another process downloads the file, and LibraryError for the disk. Nothing is retried.
