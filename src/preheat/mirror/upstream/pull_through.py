@@ -140,6 +140,10 @@ class PullThrough:
     def _learn(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
         """Resolve `ref` upstream, and save the response for outages and restarts."""
         told = self._upstreams.resolve(upstream, ref, asker)
+        known = self._library.find(ref.at(told.snapshot.commit))
+        if known is not None and known.files == told.snapshot.files:
+            # The same tuple, so that each file's download compares the two lists at once.
+            told = replace(told, snapshot=known.named(told.snapshot.ref))
         own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
             return told  # the operator's copy is public; keep this client's private view out of it
@@ -147,7 +151,7 @@ class PullThrough:
             if told.privately:
                 self._gate.note(ref, CLOSED)
             self._ledger.note(told.snapshot)
-            if self._library.find(ref.at(told.snapshot.commit)) is not None:
+            if known is not None:
                 self._library.record(told.snapshot, self._by)  # its files were downloaded before the branch was known
         return told
 
