@@ -50,9 +50,12 @@ from preheat.recipes.inference.trace_log import read_notes
 from preheat.recipes.lock_file import understand_lock
 from preheat.recipes.recipe import understand
 from preheat.scan import kinds
+from preheat.scan.hidden import hidden_names
+from preheat.scan.pickles import is_pickle
 from preheat.scan.texts import configured_code
 from tests.library.test_any_bytes import PARSERS
 
+SAFETENSORS = b"\x39" + b"\0" * 7 + b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}   ' + b"\0" * 4
 # In memory where possible: 100,000 files are written to it.
 MEMORY = "/dev/shm"
 SCRATCH = Path(tempfile.mkdtemp(prefix="preheat-readers-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
@@ -156,7 +159,10 @@ WIRE = {
     ),
     "index": Reader(lambda body: read_index(ImageDocument(INDEX, body), "x"), b'{"manifests": [%s]}' % DESCRIPTOR),
     "tar": Reader(tar_entries, a_tar(), (Damaged,)),
-    "kind": Reader(lambda body: kinds.kind_of(body, body), b"\x80\x04cos\nsystem\n"),
+    "kind": Reader(lambda body: kinds.kind_of(body, body), b"\x1f\x8b"),
+    "pickle": Reader(lambda body: is_pickle(io.BytesIO(body)), b"(cos\nsystem\n"),
+    "hidden pickle": Reader(lambda body: hidden_names(io.BytesIO(body)), b"\0\x80\x04cos\nsystem\n)R."),
+    "safetensors": Reader(lambda body: kinds.is_safetensors(io.BytesIO(body), len(body)), SAFETENSORS),
     "settings": Reader(lambda body: configured_code("a.json", body), b'{"auto_map": {"a": "b.c"}}'),
     "license": utf8(license_of, b"---\nlicense: mit\n---\n"),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from preheat.core.cache_variables import hf_home
 from preheat.core.errors import UsageError
+from preheat.disk.regular_file import read_regular
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 MODELSCOPE_ENDPOINT = "https://modelscope.cn"
@@ -156,10 +157,13 @@ def _checked(token: str, what: str, hint: str) -> str:
     return token
 
 
+_LARGEST_TOKEN_FILE = 64 << 10
+
+
 def _token_file(env: Mapping[str, str], home: Path | None) -> str:
     """Read the token that `hf auth login` stores: huggingface_hub/constants.py, HF_TOKEN_PATH."""
     file = env.get("HF_TOKEN_PATH") or hf_home(env, home or Path("/nonexistent")) / "token"
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return read_regular(file, _LARGEST_TOKEN_FILE).decode()
     except (OSError, UnicodeDecodeError):
         return ""

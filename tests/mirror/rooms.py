@@ -91,4 +91,4 @@ class Room:
         pull([source], self.library, Policy(connections=4), self.events.append)
 
     def _upstream(self, url: str) -> Upstream:
-        return Upstream("hf", url, lambda token, headers: HuggingFace(url, self._transport, token, headers))
+        return Upstream("hf", url, lambda asker: HuggingFace(url, self._transport, asker.token, asker.headers))

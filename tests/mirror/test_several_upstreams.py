@@ -1,12 +1,13 @@
 """Several upstreams: each is asked in turn, a client's token goes to the hub alone, none opens another's files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from preheat.hubs.hub import Hub
 from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.upstream.requester import Asker
 from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses
 from tests.mirror.rooms import Room, ask
@@ -112,7 +113,7 @@ def test_what_only_the_second_has_is_open_after_a_restart(rooms: Rooms, first: F
 
 
 def test_the_hub_itself_is_the_origin_of_tokens_wherever_it_is_named() -> None:
-    def connect(token: str, headers: Mapping[str, str]) -> Hub:
+    def connect(asker: Asker) -> Hub:
         raise NotImplementedError
 
     peer, hub, other = (

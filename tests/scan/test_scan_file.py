@@ -182,6 +182,18 @@ def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, plant
     assert dict(scan_files(files, library))[evil].found == ("posix.system",), "a newer scanner looks again"
 
 
+def test_all_files_of_a_repository_have_one_bound_of_time(
+    tmp_path: Path, planted: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preheat.verbs.scan._MOST_S", 0.0)
+    library, files = _library(tmp_path, planted)
+    found = {file.path: verdict for file, verdict in scan_files(files, library)}
+    assert {verdict.level for verdict in found.values()} == {UNSCANNED}
+    assert all(verdict.unsafe and "15 minutes" in verdict.why for verdict in found.values())
+    monkeypatch.undo()
+    assert {verdict.level for _, verdict in scan_files(files, library)} == {CLEAN, DANGEROUS}
+
+
 def test_the_same_bytes_by_another_name_are_scanned_again(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()

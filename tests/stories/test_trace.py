@@ -200,3 +200,13 @@ open("examples/first.wav", "rb").read()
     (traced.folder / "examples" / "first.wav").unlink()
     assert traced("pull", "preheat.toml", "--locked").status == 0
     assert (traced.folder / "examples" / "first.wav").stat().st_size == 20480
+
+
+def test_a_secret_in_the_command_is_not_kept(traced: Preheat) -> None:
+    (traced.folder / "app.py").write_text("import sys; assert sys.argv[2] == 's3cr3t', sys.argv\n")
+    told = traced("trace", "--", *SCRIPT, "--api-key", "s3cr3t")
+    assert told.status == 0, told.err
+    assert "the value of --api-key" in told.err
+    for path in (traced.folder / "preheat.toml", traced.folder / "preheat.lock"):
+        assert "s3cr3t" not in path.read_text()
+    assert '"--api-key", "[hidden]"' in (traced.folder / "preheat.toml").read_text()

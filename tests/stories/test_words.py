@@ -109,7 +109,7 @@ def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Prehe
         ("HF_ENDPOINT", "mirror.lan", "'hf=mirror.lan' is not an endpoint"),
         ("HF_ENDPOINT", "http://[::1", "is not an endpoint"),
         ("HF_ENDPOINT", "http://mirror.lan:99999", "is not an endpoint"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem", "CA file not found: /nowhere/ca.pem"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "the CA file /nowhere/ca.pem cannot be read"),
     ],
 )
 def test_surroundings_that_cannot_be_meant_are_named(preheat: Preheat, name: str, value: str, said: str) -> None:

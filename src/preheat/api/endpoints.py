@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
 from preheat.core.ref import read_path
+from preheat.disk.regular_file import read_regular
 
 _HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
 _LONGEST = 4096
@@ -48,8 +49,7 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         token = environ.get(name, "")
     else:
         try:
-            with open(read_path(name), "rb") as file:
-                token = file.read(_LONGEST + 1).decode("ascii", "replace")
+            token = read_regular(read_path(name)).decode("ascii", "replace")
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or str(error)).lower()
             raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error

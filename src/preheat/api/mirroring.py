@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from preheat.api.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Noted
 from preheat.mirror.access.certificate import given, names_of, own, place
@@ -85,7 +86,7 @@ class RunningMirror:
     def __init__(self, address: tuple[str, int], terms: MirrorTerms, session: Session) -> None:
         """See `preheat.api.mirror`."""
         self._terms, self._session = terms, session
-        upstreams = session.upstreams(terms.upstreams, terms.upstream_tokens)
+        upstreams = read_upstreams(terms.upstreams, terms.upstream_tokens, session.wires(CONNECTIONS))
         if terms.read_only:
             upstreams = []
         elif upstreams:

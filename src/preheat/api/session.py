@@ -6,10 +6,8 @@ Modules that only some verbs need are imported on use, to keep starts from a com
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from preheat.api.endpoints import origin, read_endpoints, read_token
@@ -19,13 +17,11 @@ from preheat.core.errors import CheckFailed, UsageError
 from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from preheat.core.events import Event, Listener
     from preheat.core.ref import Ref
     from preheat.hubs.hub import Hub
+    from preheat.hubs.listing import ListingLimit
     from preheat.library.library import Library
-    from preheat.mirror.upstream.upstream import Upstream
     from preheat.net.http import Transport, Wires
     from preheat.net.retry import RetryPolicy
     from preheat.recipes.recipe import Need, Recipe
@@ -35,7 +31,6 @@ if TYPE_CHECKING:
     from preheat.views.view_protocol import View
 
 _ATTEMPTS, _PATIENCE_S = 6, 300.0
-_UPSTREAM_CONNECTIONS = 64
 
 
 def silent(event: Event) -> None:
@@ -81,18 +76,25 @@ class Session:
 
     @functools.cached_property
     def transport(self) -> Transport:
-        """Return the HTTP transport, with the environment's proxies and CA file. Raise UsageError if it is missing."""
-        if self.config.ca_file is not None and not self.config.ca_file.is_file():
-            raise UsageError(f"CA file not found: {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
+        """Return the HTTP transport, with the environment's proxies and CA file, or raise UsageError."""
         from preheat.net.http import Transport
 
-        return Transport(self._wires(self.settings.connections))
+        return Transport(self.wires(self.settings.connections))
 
-    def _wires(self, connections: int) -> Wires:
+    def wires(self, connections: int) -> Wires:
         """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
+        from preheat.disk.regular_file import open_regular, why
         from preheat.net.http import Wires
 
         settings, config = self.settings, self.config
+        if config.ca_file is not None:
+            try:
+                open_regular(config.ca_file).close()
+            except OSError as error:
+                raise UsageError(
+                    f"the CA file {config.ca_file} cannot be read: {why(error)}",
+                    hint=f"check {' and '.join(CA_FILES)}",
+                ) from error
         return Wires(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
@@ -139,12 +141,12 @@ class Session:
                 from preheat.hubs.huggingface import HuggingFace
 
                 token = self._token("hf", endpoint)
-                return HuggingFace(endpoint, self.transport, token, on_event=self.on_event)
+                return HuggingFace(endpoint, self.transport, token, listing=self._listing)
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
                 token = self._token("ms", endpoint)
-                return ModelScope(endpoint, self.transport, token, on_event=self.on_event)
+                return ModelScope(endpoint, self.transport, token, listing=self._listing)
             case "url":
                 from preheat.hubs.url import Url
 
@@ -153,6 +155,11 @@ class Session:
                 from preheat.hubs.folder import Folder
 
                 return Folder()
+
+    def _listing(self, ref: Ref) -> ListingLimit:
+        from preheat.hubs.listing import ListingLimit
+
+        return ListingLimit(ref, self.on_event)
 
     def _token(self, hub: str, endpoint: str) -> str:
         """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.
@@ -176,39 +183,6 @@ class Session:
     def secrets(self) -> tuple[str, ...]:
         """List all tokens of this session; they must not appear in any output."""
         return (*self.config.tokens.values(), *self._tokens.values())
-
-    def upstreams(self, words: Sequence[str], tokens: Mapping[str, str] = MappingProxyType({})) -> list[Upstream]:
-        """Parse a mirror's upstreams, each with its own connections and restricted to allowed addresses.
-
-        `tokens`: by URL, sent to an upstream for clients without a token. Raise UsageError for a token whose URL is not
-        an upstream.
-        """
-        behind = [self._upstream(one, tokens) for one in words]
-        if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
-            hint = "--upstream hf=URL --upstream-token URL=FILE"
-            raise UsageError(f"{min(unknown)} has a token, but is not an --upstream", hint=hint)
-        return behind
-
-    def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
-        from preheat.hubs.huggingface import HuggingFace
-        from preheat.hubs.modelscope import ModelScope
-        from preheat.mirror.upstream.upstream import Upstream
-        from preheat.net.address_fence import Fence
-        from preheat.net.http import Transport
-
-        hub, _, url = words.partition("=")
-        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not origin(url)[0]:
-            raise UsageError(
-                f"{words!r} is not a valid upstream",
-                hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
-            )
-        # Limit the size and time of API documents, because many clients of a mirror wait for them.
-        wires = self._wires(_UPSTREAM_CONNECTIONS)
-        wires = replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
-        transport = Transport(wires)
-        make = HuggingFace if hub == "hf" else ModelScope
-        kept = tokens.get(url.rstrip("/"), "")
-        return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))
 
     @functools.cached_property
     def permissions(self) -> Permissions:

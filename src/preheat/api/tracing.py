@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.api.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import HubError, UsageError
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
@@ -64,7 +65,8 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
 
     def serve(on_event: Listener) -> Server:
-        behind = session.upstreams([f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]])
+        words = [f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]]
+        behind = read_upstreams(words, {}, session.wires(CONNECTIONS))
         # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
         patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
         house = House(patience=patience, by="", unsafe=session.settings.unsafe_files)
@@ -77,6 +79,6 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
             return None
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
-    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread)
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, session.secrets)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import IO
 from preheat.cli.output.console import Both, JsonLines, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
+from preheat.disk.regular_file import open_to_write, why
 from preheat.library.blobs.partial import disk_trouble
 
 _INTERRUPTED = 130
@@ -88,6 +90,8 @@ def _check_folder() -> None:
 
 def _open_events(path: str) -> IO[str]:
     try:
-        return open(path, "w", encoding="utf-8")
+        file = open_to_write(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written", hint="--events FILE") from error
+        raise UsageError(f"{path} cannot be written: {why(error)}", hint="--events FILE") from error
+    os.set_blocking(file.fileno(), True)  # no event may be lost
+    return io.TextIOWrapper(file, encoding="utf-8", write_through=True)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from preheat.core.errors import UsageError
+from preheat.disk.regular_file import read_regular
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -36,7 +37,7 @@ def read_upstream_token(words: str) -> tuple[str, str]:
     """Parse `URL=FILE`; return the upstream's URL and the token in the file. Raise UsageError if either is invalid."""
     url, _, name = words.rpartition("=")
     try:
-        token = Path(name).expanduser().read_text(encoding="ascii").strip()
+        token = read_regular(Path(name).expanduser()).decode("ascii").strip()
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"the token file {name!r} cannot be read", hint="--upstream-token URL=FILE") from error
     if not url.startswith(("http://", "https://")) or not re.fullmatch(r"[!-~]{1,4096}", token):

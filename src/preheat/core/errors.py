@@ -53,7 +53,8 @@ class HubUnavailable(HubError):
     """The hub cannot be reached, or asked to retry later.
 
     `wait_s`: seconds until a retry, if the hub sent them. `status`: the response's status, 0 without a response.
-    `silent`: the read timed out. `seen`: this process has had a response from the same host before.
+    `silent`: the read timed out. `seen`: this process has had a response from the same host before. `answered`: a
+    response came, but was cut off, invalid or too slow.
     """
 
     def __init__(
@@ -65,12 +66,18 @@ class HubUnavailable(HubError):
         status: int = 0,
         silent: bool = False,
         seen: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
         self.status = status
         self.silent = silent
         self.seen = seen
+        self.answered = answered
+
+
+class MirrorBusy(HubUnavailable):
+    """A mirror has no room for a request now; its upstreams are not to blame."""
 
 
 class NoRanges(HubError):

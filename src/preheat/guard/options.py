@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Mapping, Sequence
 
+from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
 
@@ -157,7 +158,7 @@ def _config(path: str) -> dict[str, object]:
     import json
 
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             said = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
+from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardOptions, GuardSetup, read_address
@@ -136,7 +137,7 @@ def _ranges(stage: GuardSetup) -> list[FileRange]:
     ranges = []
     if stage.warm:
         try:
-            with open(stage.warm, encoding="utf-8") as lines:
+            with open_text(stage.warm) as lines:
                 ranges = read_ranges(lines)
         except (OSError, ValueError) as error:
             raise ValueError(f"{stage.warm}: {error}") from error

@@ -1,16 +1,15 @@
 """HuggingFace: a hub with the Hugging Face API, over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from urllib.parse import urljoin
 
 from preheat.core.errors import HubError, PreheatError
-from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.file_range import FileLocation, Ranges
-from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
+from preheat.hubs.hf_api import Info, info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
 from preheat.hubs.listing import ListingLimit
@@ -27,11 +26,11 @@ class HuggingFace:
         transport: Transport,
         token: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
-        on_event: Listener = lambda _: None,
+        listing: Callable[[Ref], ListingLimit] = ListingLimit,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
-        self._on_event = on_event
+        self._listing = listing
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, _denied)
@@ -39,8 +38,9 @@ class HuggingFace:
     @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub."""
-        info = read_info(self._get(f"{self._endpoint}{info_path(ref)}", str(ref)).body, ref)
-        files = info.files if info.files is not None else self._tree(ref, info.commit)
+        with self._listing(ref) as limit:
+            info = self._info(ref, limit)
+            files = info.files if info.files is not None else self._tree(ref, info.commit, limit)
         if info.named and not files:
             raise HubError(f"the hub names files of {ref}, but lists none", hint="try another --endpoint")
         return Snapshot(ref, info.commit, files)
@@ -51,15 +51,21 @@ class HuggingFace:
         url = f"{self._endpoint}{resolve_path(snapshot.ref, snapshot.commit, file.path)}"
         return self._ranges.open(FileLocation(url, f"{snapshot.ref} {file.path}", self._headers), file, start, stop)
 
-    def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
+    def _info(self, ref: Ref, limit: ListingLimit) -> Info:
+        body = self._get(f"{self._endpoint}{info_path(ref)}", str(ref), limit).body
+        limit.parsing(body)
+        return read_info(body, ref)
+
+    def _tree(self, ref: Ref, commit: str, limit: ListingLimit) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen, limit = set[str](), ListingLimit(ref, self._on_event)
+        seen = set[str]()
         while url is not None:
             if url in seen:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
-            page = self._get(url, str(ref))
+            page = self._get(url, str(ref), limit)
+            limit.parsing(page.body)
             listed = read_tree(page.body)
             limit.add(len(listed), len(page.body))
             files += listed
@@ -67,8 +73,9 @@ class HuggingFace:
             url = urljoin(url, link) if link else None
         return tuple(files)
 
-    def _get(self, url: str, what: str) -> HttpDocument:
-        document = self._transport.get(url, self._headers if url.startswith(f"{self._endpoint}/") else {})
+    def _get(self, url: str, what: str, limit: ListingLimit) -> HttpDocument:
+        headers = self._headers if url.startswith(f"{self._endpoint}/") else {}
+        document = self._transport.get(url, headers, limit.arrived)
         if document.status != 200:
             raise read_error(document.status, document.headers, what)
         return document

@@ -2,18 +2,17 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
-from preheat.core.events import Listener
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing import ListingLimit
+from preheat.hubs.listing import MS_FILE, ListingLimit
 from preheat.hubs.ms_api import (
     ListedFile,
     Page,
@@ -47,11 +46,11 @@ class ModelScope:
         transport: Transport,
         token: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
-        on_event: Listener = lambda _: None,
+        listing: Callable[[Ref], ListingLimit] = ListingLimit,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
-        self._on_event = on_event
+        self._listing = listing
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, self._denied)
@@ -62,10 +61,12 @@ class ModelScope:
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub. Raise HubError if the hub cannot list all files, since an incomplete model is useless."""
         if not ref.pinned:
-            return self._snapshot(ref, ref.revision)
+            with self._listing(ref) as limit:
+                return self._snapshot(ref, ref.revision, limit)
         for revision in self._candidates(ref):
             try:
-                snapshot = self._snapshot(ref, revision)
+                with self._listing(ref) as limit:
+                    snapshot = self._snapshot(ref, revision, limit)
             except NotFound:
                 continue
             if snapshot.commit == ref.revision:
@@ -94,8 +95,8 @@ class ModelScope:
         url = f"{self._endpoint}{file_path(ref, revision, file.path)}"
         return self._ranges.open(FileLocation(url, f"{ref} {file.path}", self._headers), file, start, stop)
 
-    def _snapshot(self, ref: Ref, revision: str) -> Snapshot:
-        listed = tuple(self._listed(ref, revision))
+    def _snapshot(self, ref: Ref, revision: str, limit: ListingLimit) -> Snapshot:
+        listed = tuple(self._listed(ref, revision, limit))
         files = tuple(one.file for one in listed)
         snapshot = Snapshot(ref, listing_commit(files), files)
         at = ref.at(snapshot.commit)
@@ -105,28 +106,31 @@ class ModelScope:
 
     def _candidates(self, ref: Ref) -> Iterator[str]:
         """Yield the revisions that may contain the files: branches, tags, and the commit (for preheat mirrors)."""
-        yield from read_revisions(self._get(revisions_path(ref), str(ref)).body, str(ref))
+        with self._listing(ref) as limit:
+            body = self._get(revisions_path(ref), str(ref), limit).body
+            limit.parsing(body)
+            revisions = read_revisions(body, str(ref))
+        yield from revisions
         yield ref.revision
 
     # ---- listings
 
-    def _listed(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
+    def _listed(self, ref: Ref, revision: str, limit: ListingLimit) -> Iterator[ListedFile]:
         if ref.kind == DATASET:
-            yield from self._pages(ref, revision)
+            yield from self._pages(ref, revision, limit)
         else:
-            yield from self._walk(ref, revision)
+            yield from self._walk(ref, revision, limit)
 
-    def _pages(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
-        limit = ListingLimit(ref, self._on_event)
+    def _pages(self, ref: Ref, revision: str, limit: ListingLimit) -> Iterator[ListedFile]:
         for number in itertools.count(1):
             page = self._page(ref, tree_path(ref, revision, number), limit, again=number > 1)
             yield from page.files
             if page.entries < PAGE:
                 return
 
-    def _walk(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
+    def _walk(self, ref: Ref, revision: str, limit: ListingLimit) -> Iterator[ListedFile]:
         """List all files with one request; if the hub truncates the list, folder by folder."""
-        folders, again, limit = [""], False, ListingLimit(ref, self._on_event)
+        folders, again = [""], False
         while folders:
             folder = folders.pop()
             page = self._page(ref, files_path(ref, revision, folder), limit, again=again)
@@ -144,20 +148,21 @@ class ModelScope:
 
     def _page(self, ref: Ref, path: str, limit: ListingLimit, *, again: bool) -> Page:
         try:
-            body = self._get(path, str(ref)).body
+            body = self._get(path, str(ref), limit).body
+            limit.parsing(body)
             page = read_page(body, str(ref))
         except AccessDenied as error:
             if not again:
                 raise
             # Temporary, since an earlier page was readable: modelscope_hub/_legacy_api.py, _request_repo_tree.
             raise HubUnavailable(f"{error.message}, in the middle of its file list", hint="try again") from error
-        limit.add(page.entries, len(body))
+        limit.add(page.entries, len(body), MS_FILE)
         return page
 
     # ---- asking
 
-    def _get(self, path: str, what: str) -> HttpDocument:
-        document = self._transport.get(f"{self._endpoint}{path}", self._headers)
+    def _get(self, path: str, what: str, limit: ListingLimit) -> HttpDocument:
+        document = self._transport.get(f"{self._endpoint}{path}", self._headers, limit.arrived)
         if document.status != 200:
             raise read_error(document.status, document.headers, document.body, what)
         return document

@@ -3,7 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,11 +14,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
 from preheat import __version__
-from preheat.core.errors import HubError, HubUnavailable
+from preheat.core.errors import HubError, HubUnavailable, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.net.address_fence import Fence
+from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
-from preheat.net.interim_responses import FinalResponse
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, is_malformed, refused_by_proxy, trouble
 from preheat.net.proxies import Proxy, choose
@@ -76,12 +76,15 @@ class Transport:
         """Bytes of all response bodies so far."""
         return self._meter.total
 
-    def get(self, url: str, headers: Mapping[str, str]) -> HttpDocument:
+    def get(
+        self, url: str, headers: Mapping[str, str], arrived: Callable[[int], None] = lambda _size: None
+    ) -> HttpDocument:
         """GET `url` and return the response, whatever its status; redirects are followed.
 
-        Credentials in `headers` are not sent to another origin. Raise HubUnavailable if there is no response.
+        `arrived` is called with the size of each piece of the body; an exception ends the request. Credentials in
+        `headers` are not sent to another origin. Raise HubUnavailable if there is no response.
         """
-        return self._whole(self._ask(url, headers))
+        return self._whole(self._ask(url, headers), arrived)
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
         """GET `url` like `get`, but return the response as a stream."""
@@ -103,7 +106,7 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _whole(self, answer: "_Answer") -> HttpDocument:
+    def _whole(self, answer: "_Answer", arrived: Callable[[int], None] = lambda _size: None) -> HttpDocument:
         """Read a body within its size and its deadline; the socket itself checks the deadline if it can."""
         wires, response, line = self._wires, answer.response, kept_line(answer.response)
         pieces, size, began = [], 0, time.monotonic()
@@ -118,6 +121,7 @@ class Transport:
                 piece = response.read1(_PIECE)
                 pieces.append(piece)
                 size += len(piece)
+                arrived(len(piece))
                 if size > wires.largest_document:
                     response.close()
                     most = f"{wires.largest_document >> 20} MiB"
@@ -127,11 +131,14 @@ class Transport:
         except (exceptions.ReadTimeoutError, TimeoutError) as error:
             # `silent`: an attempt takes long, and a host that does this has little chance to succeed at the next one.
             failure = HubUnavailable(
-                f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True
+                f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True, answered=True
             )
             raise failure from error
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise trouble(answer.url, error, answer.proxy) from error
+        except PreheatError:
+            response.close()
+            raise
         finally:
             if line is not None:
                 line.until = None

@@ -12,6 +12,8 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.net.proxies import Proxy
 
 _UP = "check that it is up and reachable, or try another: --endpoint hf=URL"
+_AGAIN = "try again, or another: --endpoint hf=URL"
+_CUT = "closed the connection before the end of its response"
 _NO_NAME = "check that this machine is online and the name is right, or try another: --endpoint hf=URL"
 # OpenSSL's reasons for a response that is not TLS.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"))
@@ -41,12 +43,14 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     said = "does not answer in time" if late else _ending(cause)
     if is_malformed(error):
         said = "answers with invalid HTTP"
+    answered = said in ("answers with invalid HTTP", _CUT)
     if proxy is None:
-        return HubUnavailable(f"{host} {said}", hint=_UP, silent=late)
+        return HubUnavailable(f"{host} {said}", hint=_AGAIN if answered else _UP, silent=late, answered=answered)
     return HubUnavailable(
         f"{host} {said} through the proxy {proxy.url}",
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
         silent=late,
+        answered=answered,
     )
 
 
@@ -59,7 +63,7 @@ def _ending(error: BaseException) -> str:
     if any(isinstance(one, http.client.RemoteDisconnected) for one in found):
         return "closed the connection without a response"
     if any(isinstance(one, http.client.IncompleteRead | exceptions.IncompleteRead) for one in found):
-        return "closed the connection before the end of its response"
+        return _CUT
     refused = "Connection refused" in text
     return f"does not answer{' (connection refused)' if refused else ''}"
 
@@ -67,6 +71,8 @@ def _ending(error: BaseException) -> str:
 def is_malformed(error: BaseException) -> bool:
     """Return whether urllib3's exception is about a response that is not valid HTTP."""
     if isinstance(error, (exceptions.InvalidHeader, exceptions.InvalidChunkLength, exceptions.DecodeError)):
+        return True
+    if any(isinstance(one, exceptions.InvalidChunkLength) for one in error.args):
         return True
     inner = error.args[1] if isinstance(error, exceptions.ProtocolError) and len(error.args) > 1 else None
     return isinstance(inner, http.client.HTTPException) and not isinstance(inner, (OSError, http.client.IncompleteRead))

@@ -1,15 +1,13 @@
 """TOML file: parse a file into typed values; each error has its line number."""
 
-import errno
-import os
 import re
-import stat
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from preheat.core.errors import UsageError
+from preheat.disk.regular_file import open_regular
 
 _Words = TypeVar("_Words")
 Where = tuple[str | int, ...]
@@ -33,10 +31,7 @@ class Misread(Exception):
 
 def read_body(path: Path) -> bytes:
     """Return the content of a regular file. Raise OSError for anything else, without waiting for a FIFO or device."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_regular(path) as file:
         return file.read(LARGEST + 1)
 
 

@@ -12,14 +12,28 @@ import msgspec
 
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
-from preheat.scan.kinds import CODE, GGUF, HDF5, HEAD, NUMPY, PICKLE_SUFFIXES, TAIL, UNREADABLE, ZIP_END, kind_of
-from preheat.scan.pickles import look_into_pickle
+from preheat.scan.hidden import hidden_names
+from preheat.scan.kinds import (
+    CODE,
+    GGUF,
+    HDF5,
+    HEAD,
+    NUMPY,
+    PICKLE_SUFFIXES,
+    TAIL,
+    UNREADABLE,
+    ZIP_END,
+    is_safetensors,
+    kind_of,
+)
+from preheat.scan.pickles import is_pickle, judged, look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
 # More than any harmless pickle needs: a checkpoint's tensors are outside it, in the same zip or behind it.
 _MOST_MEMORY = 3 << 30
 _DEEPEST = 4
 _STEP = 8 << 20
+_END = 64 << 20
 _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 
@@ -41,13 +55,21 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
     file.seek(max(size - TAIL, 0))
     tail = file.read(TAIL)
     kind = kind_of(head, tail)
-    file.seek(0)
     if not head:
         return
     if depth > _DEEPEST:
         findings.unread.add(f"archives are nested more than {_DEEPEST} deep in it")
         return
     suffix = PurePosixPath(name).suffix.lower()
+    by_name, end = suffix in PICKLE_SUFFIXES, 0
+    # A file of another type may be a pickle too: some types are recognized by bytes that are opcodes, or at their end.
+    if (by_name and not kind) or is_pickle(file):
+        file.seek(0)
+        # A loader may treat a file as a pickle because of its name: scan as much as can be parsed.
+        end = look_into_pickle(file, suffix, findings, announced=by_name or head[:1] == b"\x80")
+    if not depth:
+        _look_behind(file, kind, end, size, findings)
+    file.seek(0)
     if kind in (NUMPY, HDF5, GGUF) and ZIP_END in tail:
         _look_into_zip(file, findings, depth)  # such a file may be a zip too, since a zip is read from its end
         file.seek(0)
@@ -68,18 +90,29 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
         case "" if suffix in GRAPHS:
             _search(file, GRAPHS[suffix], findings)
         case "":
-            # A loader may treat it as a pickle because of its name: scan as much as can be parsed.
-            if suffix in PICKLE_SUFFIXES:
-                look_into_pickle(file, suffix, findings, announced=True)
-        case "pickle":
-            by_name = suffix in PICKLE_SUFFIXES
-            look_into_pickle(file, suffix, findings, announced=by_name or head[:1] == b"\x80")
+            pass
         case _ if kind in UNREADABLE:
             findings.unread.add(f"it is compressed as {kind}, which the scanner does not support")
         case _:
             inner = unpacked(kind, file, findings)
             if inner is not None:
                 _look_into(inner, name.removesuffix(suffix) or name, findings, depth + 1)
+
+
+def _look_behind(file: IO[bytes], kind: str, start: int, size: int, findings: ScanFindings) -> None:
+    """Find pickles behind other data: anywhere in a file of no known type, and near the ends of a container.
+
+    `start` is the offset behind the pickles that the file starts with.
+    """
+    if kind in CODE or is_safetensors(file, size):
+        return
+    whole = kind in ("", NUMPY, HDF5) or size - start <= _STEP + _END
+    for first, stop in [(start, size)] if whole else [(start, start + _STEP), (size - _END, size)]:
+        names = hidden_names(file, first, stop)
+        if names is None:
+            findings.unread.add("it contains too many bytes that may be pickles")
+        else:
+            findings.dangerous |= judged(names)[0]
 
 
 def _look_into_zip(file: IO[bytes], findings: ScanFindings, depth: int) -> None:

@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import msgspec
 
 from preheat.core.installation import how_to_install, is_installed
 from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, ScanVerdict
-from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
+from preheat.scan.hidden import hidden_names
+from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, is_safetensors, kind_of
+from preheat.scan.pickles import is_pickle
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 
 # Increase this number when preheat's own rules change, so that files are scanned again.
-_RULES = 4
+_RULES = 5
 _SCANNER = "picklescan"
-_PATIENCE_S = 300.0
+PATIENCE_S = 300.0
+_SEARCHED_HERE = 8 << 20
+_UNDECIDED = 1 << 20  # what is valid as a pickle up to here, is looked at by the scanner
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -30,14 +35,21 @@ class _Report(msgspec.Struct, frozen=True):
 def may_run_code(path: Path, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
-    Checks the first 4 KiB and the last 64 KiB, and also the name, since some loaders choose the format by name.
+    Checks the first 4 KiB and the last 64 KiB, whether the file can be read as a pickle from its start, or, up to
+    8 MiB, from another byte, and the name, since some loaders choose the format by name.
     """
     if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
     with open(path, "rb") as file:
         head = file.read(HEAD)
         file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
-        return bool(kind_of(head, file.read(TAIL)))
+        return bool(kind_of(head, file.read(TAIL))) or is_pickle(file, most=_UNDECIDED) or _may_hide(file)
+
+
+def _may_hide(file: IO[bytes]) -> bool:
+    """Return whether a file of no known type may contain a pickle behind other data."""
+    size = file.seek(0, os.SEEK_END)
+    return not is_safetensors(file, size) and (size > _SEARCHED_HERE or hidden_names(file) != set())
 
 
 def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
@@ -68,8 +80,10 @@ def _version() -> str:
     return importlib.metadata.version(_SCANNER) if is_installed(_SCANNER) else ""
 
 
-def scan(path: Path, name: str) -> ScanVerdict:
-    """Scan the file at `path`, called `name` in its repository. Return a verdict, even if the scanner fails.
+def scan(path: Path, name: str, within_s: float = PATIENCE_S) -> ScanVerdict:
+    """Scan the file at `path`, called `name` in its repository, within some seconds.
+
+    Return a verdict, even if the scanner fails.
 
     A malicious file may try to break the scanner. So the scanner runs in another process, with limits on memory and
     time.
@@ -79,12 +93,12 @@ def scan(path: Path, name: str) -> ScanVerdict:
         return ScanVerdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
     command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).name]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, timeout=within_s, check=False, stdin=subprocess.DEVNULL)
         report = msgspec.json.decode(done.stdout, type=_Report)
     except OSError as error:  # such as too many processes
         return ScanVerdict(UNSCANNED, why=f"the scanner could not be started: {(error.strerror or '').lower()}")
     except subprocess.TimeoutExpired:
-        return ScanVerdict(UNSCANNED, by, why=f"the scanner did not finish within {_PATIENCE_S:.0f} s")
+        return ScanVerdict(UNSCANNED, by, why=f"the scanner did not finish within {within_s:.0f} s")
     except msgspec.DecodeError:
         return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
     if report.level not in LEVELS:

@@ -24,7 +24,7 @@ from preheat.mirror.http.server import Server
 from preheat.mirror.last_used import Uses
 from preheat.mirror.status.counters import RequestCounter
 from preheat.mirror.status.mirror_status import Sources, StatusReader
-from preheat.mirror.status.status_routes import greeting, reception
+from preheat.mirror.status.status_routes import greeting, is_own, reception
 from preheat.mirror.upstream.fetches import Fetches
 from preheat.mirror.upstream.pull_through import PullThrough, Remembering
 from preheat.mirror.upstream.recorded_find import Kept
@@ -129,7 +129,17 @@ def mirror(
 
     received = reception(reply, look, lambda: settings.door, lambda: server.url, foreign)
     greet = greeting(lambda: settings.door, house.limits.body_size)
-    server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside, greet=greet)
+    server = Server(
+        address,
+        received,
+        tell,
+        pace,
+        limits=house.limits,
+        tls=settings.tls,
+        beside=beside,
+        greet=greet,
+        spared=is_own,
+    )
     look.crowd = server.crowd
     return server
 

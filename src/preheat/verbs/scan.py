@@ -1,5 +1,6 @@
 """Scan: check files that can run code when they are loaded, once for each blob and scanner."""
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.partial import disk
 from preheat.library.library import Library
 from preheat.library.records.scan_results import Verdicts
-from preheat.scan.scan_file import look_at_text, may_run_code, scan, scanner
+from preheat.scan.scan_file import PATIENCE_S, look_at_text, may_run_code, scan, scanner
 
+_LATE = ScanVerdict(UNSCANNED, why="the scan of the files before it took more than 15 minutes")
 REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
 _MOST_NAMED = 3
+_MOST_S = 900.0  # for all files together
 
 
 def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
@@ -42,9 +45,9 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
     """Yield a verdict for each of `files` that is in the library and can run code; cache verdicts by digest.
 
     A blob is scanned once for each scanner version. Without a scanner, verdicts are not cached, so that they do not
-    replace earlier ones.
+    replace earlier ones. After 15 minutes for all files together, the remaining ones are not scanned.
     """
-    verdicts = Verdicts(library.root)
+    verdicts, until = Verdicts(library.root), time.monotonic() + _MOST_S
     for file in files:
         if not library.has(file.digest):
             continue
@@ -59,8 +62,9 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
             continue
         verdict, by = verdicts.find(file.digest), scanner(file.path)
         if verdict is None or (by and verdict.scanner != by):
-            verdict = scan(path, file.path)
-            if by:
+            left_s = until - time.monotonic()
+            verdict = scan(path, file.path, min(left_s, PATIENCE_S)) if left_s > 0 else _LATE
+            if by and (verdict.level != UNSCANNED or left_s >= PATIENCE_S):
                 verdicts.keep(file.digest, verdict)
         if text is None or verdict.level != SUSPICIOUS:  # a script is suspicious by its name already
             yield file, verdict

@@ -46,7 +46,7 @@ class Behind:
     def __init__(self, folder: Path, hub: FlakyHub) -> None:
         self.library = Library(folder)
         transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
-        upstream = Upstream("hf", hub.url, lambda token, headers: HuggingFace(hub.url, transport, token, headers))
+        upstream = Upstream("hf", hub.url, lambda asker: HuggingFace(hub.url, transport, asker.token, asker.headers))
         fetches = Fetches(self.library, Policy(connections=4), lambda _event: None)
         self._through = PullThrough(self.library, Upstreams([upstream]), fetches, Remembering(1.0, 1.0, 0.0))
 

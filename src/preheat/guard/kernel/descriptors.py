@@ -1,8 +1,11 @@
-"""Descriptors: raise this process's limit of open files (RLIMIT_NOFILE), and restore it for the app."""
+"""Descriptors: raise this process's limit of open files, restore it for the app, and open files without waiting."""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+import errno
+import os
+import stat
+from typing import List, TextIO, Tuple
 
 # The limits before `raise_limit`; empty if it changed nothing.
 _before: List[Tuple[int, int]] = []
@@ -30,3 +33,12 @@ def restore_limit() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_NOFILE, _before[0])
+
+
+def open_text(path: str) -> TextIO:
+    """Open a regular file to read it as UTF-8. Raise OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(descriptor, encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.installation import how_to_install, is_installed
+from preheat.disk.regular_file import open_regular, read_regular, why
 from preheat.disk.temporary_file import tidy, write_whole
 
 if TYPE_CHECKING:
@@ -24,13 +25,19 @@ def given(certificate: Path, key: Path) -> ssl.SSLContext:
     """Return a TLS context for a certificate chain and its key. Raise UsageError if they cannot be used."""
     shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     shown.set_alpn_protocols(["http/1.1"])
+    for path in (certificate, key):
+        try:
+            open_regular(path).close()
+        except OSError as error:
+            hint = "--tls-cert and --tls-key take PEM files"
+            raise UsageError(f"{path} cannot be read: {why(error)}", hint=hint) from error
     try:
         # An empty password, so that OpenSSL does not prompt for one.
         shown.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
-            f"{certificate} and {key} are not a matching certificate and key: {why}",
+            f"{certificate} and {key} are not a matching certificate and key: {reason}",
             hint="use two matching PEM files, the key without a password",
         ) from error
     return shown
@@ -65,7 +72,7 @@ def place(folder: Path) -> Path:
 
 def trusted_beside(certificate: Path, others: Path, to: Path) -> None:
     """Write a CA bundle for clients: the trusted certificates in `others`, and the mirror's."""
-    to.write_bytes(b"\n".join((others.read_bytes(), certificate.read_bytes())))
+    to.write_bytes(b"\n".join((read_regular(others), certificate.read_bytes())))
 
 
 def names_of(host: str, more: Sequence[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.errors import UsageError
+from preheat.disk.regular_file import read_regular, why
 from preheat.mirror.access.allow_deny import Rules
 from preheat.mirror.access.token_auth import TokenAuth
 
@@ -64,11 +65,10 @@ def _patterns(words: tuple[str, ...]) -> tuple[str, ...]:
 def _listed(path: Path) -> tuple[str, ...]:
     """Return the lines of a file, without empty lines and those that start with `#`."""
     try:
-        with path.open("rb") as file:
-            body = file.read(_MOST + 1)  # not all of it: /dev/zero has no end
-        if len(body) > _MOST:
-            raise UsageError(f"{path} is larger than {_MOST >> 20} MiB", hint="use a text file, one entry per line")
-        lines = [line.strip() for line in body.decode().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read", hint="use a text file, one entry per line") from error
+        lines = [line.strip() for line in read_regular(path, _MOST).decode().splitlines()]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {why(error)}", hint="use a text file, one entry per line") from error
+    except UnicodeDecodeError as error:
+        hint = "use a text file, one entry per line"
+        raise UsageError(f"{path} cannot be read: it is not UTF-8", hint=hint) from error
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -41,7 +41,7 @@ class ConnectionTerms:
     """The settings that all connections of a server share: handlers, limits and counters.
 
     `greet` is called before a body is read: it returns how many bytes to read at most, or a response that needs no
-    body.
+    body. When `crowd` has no room, connections enter the `reserve`, where only requests that are `spared` are answered.
     """
 
     answer: Callable[[Request], Answer]
@@ -50,6 +50,8 @@ class ConnectionTerms:
     crowd: Crowd
     greet: Callable[[Request], Answer | int]
     bodies: Budget
+    reserve: Crowd
+    spared: Callable[[Request], bool]
 
 
 class Connection:
@@ -60,6 +62,7 @@ class Connection:
         self.client = network_of(address)
         self._address = address
         self._terms = terms
+        self._crowd = terms.crowd
         self._greeted = not secure
         self._keep = True
         self._cut = False
@@ -85,17 +88,18 @@ class Connection:
         """See Visitor: close a connection that no thread serves."""
         self.wire.cut()
 
-    def serve(self, tls: ssl.SSLContext | None) -> bool:
-        """Serve the requests that have arrived; raise only for bugs.
+    def serve(self, tls: ssl.SSLContext | None, crowd: Crowd) -> bool:
+        """Serve the requests that have arrived, as a member of `crowd`; raise only for bugs.
 
         Return whether it goes on: call this again when the client has sent something. Otherwise call `end`.
         """
+        self._crowd = crowd
         try:
             if self._greeted:
                 self._one()
             else:
                 self._greet(tls)
-            while self._keep and not self._terms.crowd.stopping:
+            while self._keep and not crowd.stopping:
                 if not self.wire.has_more():
                     return True
                 self._one()
@@ -115,13 +119,6 @@ class Connection:
         if tls is not None and not self.wire.greet(tls):
             self._refuse(refuse(400, "this mirror requires https"))
         self._greeted = True
-
-    def turn_away(self) -> None:
-        """Respond with 503: too many connections are open."""
-        with contextlib.suppress(OSError, TooLong):
-            self.wire.head()
-            self._send(refuse(503, "this mirror has too many connections", Retry_After="5"))
-        self.wire.close()
 
     def _one(self) -> None:
         self._head = None
@@ -145,7 +142,7 @@ class Connection:
         self._keep = self._head.keep
         # A connection that still waits for its body counts as idle, so that it can be closed to make room.
         request = self._request(self._head)
-        with self._terms.crowd.answering(self):
+        with self._crowd.answering(self):
             if isinstance(request, Answer):
                 self._refuse(request)
                 return
@@ -158,6 +155,9 @@ class Connection:
 
     def _request(self, head: Head) -> Request | Answer:
         request = Request(head.method, head.target, head.fields, b"", self.wire.secure, self.client)
+        if self._crowd is self._terms.reserve and not self._terms.spared(request):
+            self._terms.crowd.turn_away()
+            return refuse(503, "this mirror has too many connections", Retry_After="5")
         if not head.length:
             return request
         if head.length > self._terms.limits.body_size:
@@ -205,7 +205,7 @@ class Connection:
             self._tell(answer, max(0, self.wire.sent - before))
 
     def _words(self, answer: Answer) -> bytes:
-        self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
+        self._keep &= not self._crowd.stopping and answer.headers.get("Connection") != "close"
         return _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
 
     def _send_slice(self, file: FileIO, start: int, stop: int, words: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from preheat.mirror.http.limits import ServerLimits
+from preheat.net.fair_share import greediest
 
 _LOOK_EVERY_S = 1.0
 
@@ -55,7 +56,7 @@ class _Queue(Generic[_Visitor]):
 
     def most_dispensable(self) -> _Visitor | None:
         """Return the longest waiting connection of the client that has most."""
-        client = max(self._by_client, key=self._by_client.__getitem__, default="")
+        client = greediest(self._by_client)
         return next((one for one in self.until if one.client == client), None)
 
     def late(self, now: float) -> list[_Visitor]:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from preheat.net.fair_share import greediest
+
 # Maximum wait at a time in a thread that must react to signals.
 GLANCE_S = 0.2
 
@@ -69,7 +71,6 @@ class Crowd:
             if len(self._idle) + len(self._busy) >= self._most:
                 going = self._dispensable(member.client)
                 if going is None:
-                    self.turned_away += 1
                     return False
                 self._idle.pop(going, None)
                 self._busy.pop(going, None)
@@ -79,11 +80,10 @@ class Crowd:
 
     def _dispensable(self, newcomer: str) -> OpenConnection | None:
         counts = Counter(one.client for one in (*self._idle, *self._busy))
-        greediest, most = counts.most_common(1)[0]
+        most, unfair = greediest(counts), greediest(counts, newcomer)
         silent = time.monotonic() - _PAUSE_S
-        unfair = greediest if most > counts[newcomer] + 1 else None
         return (
-            next((one for one in self._idle if one.client == greediest), None)
+            next((one for one in self._idle if one.client == most), None)
             or next((one for one, since in self._idle.items() if since < silent), None)
             or self._slowest()
             or next((one for one in reversed(self._busy) if one.client == unfair), None)
@@ -94,6 +94,11 @@ class Crowd:
         rates = [(rate, member) for member in self._busy if (rate := member.wire.taking_rate()) is not None]
         rate, slowest = min(rates, key=lambda pair: pair[0], default=(float("inf"), None))
         return slowest if rate < _SLOW_RATE else None
+
+    def turn_away(self) -> None:
+        """Count a connection that was turned away."""
+        with self._changed:
+            self.turned_away += 1
 
     def leave(self, member: OpenConnection) -> None:
         """Remove a connection."""

@@ -25,7 +25,8 @@ from preheat.mirror.http.receive_budget import Budget
 # From Linux's asm-generic/socket.h: limits a socket's bytes per second. Python has no name for it.
 _SO_MAX_PACING_RATE = 47
 _QUEUE = 4096  # the kernel caps it at net.core.somaxconn
-_MOST_TURNED_AWAY = 16
+# Connections that are served besides when all are taken, to answer status requests, and to refuse others.
+_RESERVE = 16
 # Temporary errors of accept(2).
 _FOR_NOW = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -45,7 +46,8 @@ class Server:
 
     `answer` and `on_event` are called from many threads. `pace` limits each connection to that many bytes per second,
     to imitate a distant hub. With `tls`, plain HTTP is refused. The tasks in `beside` start and stop with the server.
-    `greet` is called before a body is read: see ConnectionTerms.
+    `greet` is called before a body is read, and `spared` requests are answered when all connections are taken: see
+    ConnectionTerms.
 
     Raise PreheatError if the address is unavailable or the pace is not supported.
     """
@@ -61,18 +63,18 @@ class Server:
         tls: ssl.SSLContext | None = None,
         beside: Sequence[Companion] = (),
         greet: Callable[[Request], Answer | int] | None = None,
+        spared: Callable[[Request], bool] = lambda _request: False,
     ) -> None:
         self.crowd = Crowd(limits.connections)
         self.failed: OSError | None = None  # the error that ended it, if it was not stopped
+        self._reserve = Crowd(_RESERVE)
         bodies = Budget(limits.bodies_size)
-        self._terms = ConnectionTerms(
-            answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies
-        )
+        greet = greet or (lambda _request: limits.body_size)
+        self._terms = ConnectionTerms(answer, on_event, limits, self.crowd, greet, bodies, self._reserve, spared)
         self._tls = tls
         self._beside = beside
         self._idle = IdleConnections(limits, self._begin)
         self.crowd.waiting = self._idle.__len__
-        self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
         self._socket = _listen(address)
         self._address = self._socket.getsockname()[:2]
         if pace is not None:
@@ -97,7 +99,13 @@ class Server:
         """Return a second server, not yet started, with the same responses over TLS, on another free port."""
         terms = self._terms
         return Server(
-            (str(self._address[0]), 0), terms.answer, terms.on_event, limits=terms.limits, tls=tls, greet=terms.greet
+            (str(self._address[0]), 0),
+            terms.answer,
+            terms.on_event,
+            limits=terms.limits,
+            tls=tls,
+            greet=terms.greet,
+            spared=terms.spared,
         )
 
     def start(self) -> None:
@@ -118,7 +126,7 @@ class Server:
 
     def stop(self, patience_s: float = 5.0) -> None:
         """Stop accepting, let running responses finish within `patience_s` seconds, then close all connections."""
-        self.crowd.stopping = True
+        self.crowd.stopping = self._reserve.stopping = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         if self._started:
@@ -127,6 +135,7 @@ class Server:
         self._socket.close()
         self._idle.close()
         self.crowd.hang_up(patience_s)
+        self._reserve.hang_up(0.0)
         self._idle.close()  # of those that paused meanwhile
         for companion in self._beside:
             companion.stop()
@@ -163,42 +172,30 @@ class Server:
 
     def _begin(self, connection: Connection) -> bool:
         """Serve a connection that has sent something; return whether this thread still has the lead."""
-        if self.crowd.enter(connection):
-            return self._lead.serve(partial(self._serve, connection), partial(self._idle.unwatch, connection))
-        self._idle.unwatch(connection)
-        try:
-            is_plain = self._tls is None and not self.crowd.stopping
-            if is_plain and self._turning_away.acquire(blocking=False):
-                threading.Thread(target=self._turn_away, args=(connection,), daemon=True).start()
-            else:
-                connection.hang_up()
-        except RuntimeError:
-            # The system cannot start another thread for now.
+        crowd = next((one for one in (self.crowd, self._reserve) if one.enter(connection)), None)
+        if crowd is None:
+            self.crowd.turn_away()
+            self._idle.unwatch(connection)
             connection.hang_up()
-        return True
+            return True
+        return self._lead.serve(partial(self._serve, connection, crowd), partial(self._idle.unwatch, connection))
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection, crowd: Crowd) -> None:
         goes_on = False
         try:
-            goes_on = connection.serve(self._tls)
+            goes_on = connection.serve(self._tls, crowd)
         except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
             traceback.print_exc(file=sys.stderr)
         if not goes_on:
             self._lead.release()
             connection.end()
-        self.crowd.leave(connection)
+        crowd.leave(connection)
         is_watched = self._lead.finish()
         if goes_on:
             try:
                 (self._idle.resume if is_watched else self._idle.enter)(connection)
             except (OSError, ValueError, KeyError):
                 connection.hang_up()
-
-    def _turn_away(self, connection: Connection) -> None:
-        try:
-            connection.turn_away()
-        finally:
-            self._turning_away.release()
 
     def _hold_to(self, pace: int) -> None:
         """Limit each connection to `pace` bytes per second in the kernel; accepted sockets inherit the limit."""

@@ -5,12 +5,13 @@ import json
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import BinaryIO
 
 import msgspec
 
 from preheat.core.errors import UsageError
 from preheat.core.events import Answered, Event, Evicted
+from preheat.disk.regular_file import open_to_write, why
 
 STDOUT = "-"
 
@@ -31,17 +32,17 @@ class AccessLog:
         new = self._open()
         with self._turn:
             old, self._out = self._out, new
-        if old is not sys.stdout:
+        if old is not None:
             old.close()
 
     def close(self) -> None:
         """Close the file."""
         with self._turn:
-            if self._out is not sys.stdout:
+            if self._out is not None:
                 self._out.close()
 
     def __call__(self, event: Event) -> None:
-        """See Listener. On a full disk lines are lost, and responses are unaffected."""
+        """See Listener. On a full disk, or in a full pipe, lines are lost, and responses are unaffected."""
         facts = _facts(event)
         if facts is None:
             return
@@ -51,17 +52,20 @@ class AccessLog:
             # The log may be a terminal: C1 controls and letters that change the direction come from clients.
             line = json.dumps(json.loads(line))
         with self._turn, contextlib.suppress(OSError, ValueError):
-            self._out.write(line + "\n")
-            self._out.flush()
+            if self._out is not None:
+                self._out.write((line + "\n").encode())
+            else:
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
 
-    def _open(self) -> TextIO:
+    def _open(self) -> BinaryIO | None:
         if self._at == STDOUT:
-            return sys.stdout
+            return None
         try:
-            return open(self._at, "a", encoding="utf-8")
+            return open_to_write(self._at, append=True)
         except OSError as error:
             raise UsageError(
-                f"{self._at} cannot be written: {error.strerror}", hint="use another FILE for --access-log"
+                f"{self._at} cannot be written: {why(error)}", hint="use another FILE for --access-log"
             ) from error
 
 

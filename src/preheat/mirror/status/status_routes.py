@@ -13,9 +13,15 @@ from preheat.mirror.status.mirror_status import Standing, write_standing
 from preheat.mirror.status.status_page import POLICY, write_page, write_words
 
 _HTML, _TEXT, _JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json; charset=utf-8"
+_OWN = frozenset(("/", "/index.html", "/livez", "/status.json", "/metrics"))
 _LOGIN = 16_384  # maximum bytes of a login request's body
 # Allowed characters of a Host; mirror/http/request_head.py has already rejected all others.
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%-]+")
+
+
+def is_own(request: Request) -> bool:
+    """Return whether a request is for one of the mirror's own pages, which are short and cost little."""
+    return request.target.partition("?")[0] in _OWN
 
 
 def reception(

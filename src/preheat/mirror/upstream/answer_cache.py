@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
-from preheat.core.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, MirrorBusy, NotFound, PreheatError
 from preheat.mirror.http.lead import about_to_wait
 
 Value = TypeVar("Value")
@@ -79,6 +79,8 @@ class AnswerCache(Generic[Value]):
             value = ask()
         except (AccessDenied, NotFound) as error:
             return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, _REFUSAL))
+        except MirrorBusy:
+            raise  # upstream has not answered
         except HubError as error:
             known = self.last(key)
             weight = _REFUSAL if known is None else _REFUSAL + self._weigh(known)

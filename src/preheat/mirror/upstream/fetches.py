@@ -3,28 +3,29 @@
 import gc
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from preheat.core.digest import Digest
-from preheat.core.errors import Busy, HubUnavailable, IntegrityError, PreheatError
+from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
 from preheat.core.events import Away, Event, Listener, Noted, Received, Stored
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.blobs.running_hash import SMALL
 from preheat.library.library import Library
-from preheat.mirror.upstream.arriving_blob import Arrival
+from preheat.mirror.upstream.arriving_blob import Arrival, dispensable
 from preheat.mirror.upstream.direct_download import DirectDownloads
 from preheat.mirror.upstream.spoiled_files import Spoilt, WrongDownloads
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
-# no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
+# no reader for `LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
 MOST_FETCHES = 32
-_LONELY_S = 2.0
+# A download that has had no reader for this long stops in any case: a client could make a mirror download all that its
+# upstream has. The client that left because it restarts is back sooner, and later requests resume the partial file.
+ABANDONED_S = 300.0
 _SOON_S = 0.25
 _ROOM_WITHIN_S = 3.0
 _CONNECTIONS = 48  # for the first download, fewer for further ones; each has a buffer of up to 1 MiB
@@ -121,7 +122,7 @@ class Fetches:
     def join(self, errand: Errand) -> Arrival:
         """Return a file's download, started if none is running; that of a small file may have ended.
 
-        Raise HubUnavailable if too many are running, IntegrityError if upstream has repeatedly sent wrong bytes or two
+        Raise MirrorBusy if too many are running, IntegrityError if upstream has repeatedly sent wrong bytes or two
         listings disagree on the size.
         """
         file = errand.file
@@ -150,24 +151,24 @@ class Fetches:
         return arrival
 
     def _await_room(self, file: File, client: str) -> None:
-        """Make room for a file; a small one waits for a slot, which is soon free. Raise HubUnavailable."""
+        """Make room for a file; a small one waits for a slot, which is soon free. Raise MirrorBusy."""
         until = time.monotonic() + (_ROOM_WITHIN_S if file.size <= SMALL else 0.0)
         while True:
             try:
                 return self._make_room(file, client)
-            except HubUnavailable:
+            except MirrorBusy:
                 if not self._small_ended.wait(max(until - time.monotonic(), 0.0)):
                     raise
 
     def _make_room(self, file: File, client: str) -> None:
-        """Stop a download if all slots are taken; raise HubUnavailable if there is none to stop."""
+        """Stop a download if all slots are taken; raise MirrorBusy if there is none to stop."""
         alike = [one for one in self._arrivals.values() if (one.file.size > SMALL) == (file.size > SMALL)]
         going = sum(one.stopped for one in alike)
         if len(alike) - going < MOST_FETCHES:
             return
         least = dispensable([one for one in alike if not one.stopped], client)
         if least is None or going >= MOST_FETCHES:
-            raise HubUnavailable(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
+            raise MirrorBusy(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
         least.stop()
 
     def _bring(self, arrival: Arrival, errand: Errand) -> bool:
@@ -200,7 +201,7 @@ class Fetches:
             threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
         except RuntimeError as error:
             # The system cannot start another thread, so nothing else would ever end this download.
-            busy = HubUnavailable("this mirror is too busy to download another file", wait_s=5.0)
+            busy = MirrorBusy("this mirror is too busy to download another file", wait_s=5.0)
             self._forget(errand.file)
             arrival.end(busy)
             raise busy from error
@@ -271,6 +272,8 @@ class Fetches:
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
     def _note(self, arrival: Arrival, event: Event) -> None:
+        if arrival.lonely_s >= ABANDONED_S:
+            raise HubUnavailable(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
         if arrival.stopped:
             raise HubUnavailable("stopped to make room for another file, as no client was reading it", wait_s=1.0)
         if isinstance(event, Received):
@@ -282,18 +285,3 @@ class Fetches:
         with self._turn:
             now = self._counts
             self._counts = replace(now, **{name: getattr(now, name) + count for name, count in more.items()})
-
-
-def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
-    """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
-
-    A client that has at least two more than the newcomer loses one that no other client reads.
-    """
-    lonely = [one for one in arrivals if one.lonely_s >= _LONELY_S]
-    if lonely:
-        return max(lonely, key=lambda one: one.lonely_s)
-    counts = Counter(one.client for one in arrivals)
-    greediest, most = counts.most_common(1)[0]
-    if most <= counts[newcomer] + 1:
-        return None
-    return next((one for one in reversed(arrivals) if one.client == greediest and one.clients <= 1), None)

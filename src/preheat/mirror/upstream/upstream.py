@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, PreheatError
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.hubs.hub import Hub
@@ -23,11 +23,11 @@ _OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An endpoint of a hub (`hf` or `ms`); `connect` returns its Hub for a client's token ("" for none) and headers."""
+    """An endpoint of a hub (`hf` or `ms`); `connect` returns its Hub for a client, with the client's token."""
 
     hub: str
     url: str
-    connect: Callable[[str, Mapping[str, str]], Hub]
+    connect: Callable[[Asker], Hub]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Told:
     def with_token(self, token: str) -> "Told":
         """Return a copy that opens files with a client's token."""
         asker = self.asker.named(token)
-        return replace(self, hub=self.upstream.connect(token, asker.headers), asker=asker)
+        return replace(self, hub=self.upstream.connect(asker), asker=asker)
 
 
 @dataclass(slots=True)
@@ -90,9 +90,11 @@ class Upstreams:
             rests = time.monotonic() < self._rests.get(upstream.url, 0.0)
         if rests:
             raise HubUnavailable(f"{upstream.url} does not answer", wait_s=_REST_S)
-        hub = upstream.connect(asker.token, asker.headers)
+        hub = upstream.connect(asker)
         try:
             return Told(upstream, hub, hub.resolve(ref), asker)
+        except MirrorBusy:
+            raise
         except HubUnavailable as error:
             if error.status in (0, 429):
                 self._rest(upstream, error)
@@ -126,7 +128,7 @@ def gravest(errors: Iterable[HubError | IntegrityError]) -> HubError | Integrity
 
 def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None]:
     def find() -> Way | None:
-        hub = other.connect("", asker.headers)
+        hub = other.connect(asker.named(""))
         try:
             return Way(other.url, hub, hub.resolve(ref))
         except PreheatError:

@@ -12,6 +12,7 @@ import msgspec
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, ImageError
+from preheat.disk.regular_file import open_regular
 from preheat.oci.layers.overlay import normal
 from preheat.oci.layers.tar_reader import FILE, HARD_LINK, LINK, Damaged, TarEntries
 from preheat.oci.local.blob_reader import BlobReader, Find
@@ -123,7 +124,7 @@ def _members(file: Path) -> Find:
     spans: dict[str, FileSpan] = {}
     links: dict[str, str] = {}
     try:
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             for entry in TarEntries(opened, opened.seek):
                 name = normal(entry.name)
                 if entry.kind == FILE:

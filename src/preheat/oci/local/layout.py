@@ -16,6 +16,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
+from preheat.disk.regular_file import read_regular
 from preheat.disk.temporary_file import create, sync_folder, tidy
 from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME, BlobReader
@@ -126,7 +127,7 @@ class LayoutTarget:
 
     def _index(self, manifest: ImageDocument) -> bytes:
         try:
-            index = read_json((self._folder / "index.json").read_bytes(), self.name)
+            index = read_json(read_regular(self._folder / "index.json"), self.name)
         except FileNotFoundError:
             index = {"schemaVersion": 2}
         listed = index.get("manifests")

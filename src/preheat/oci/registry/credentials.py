@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.errors import ImageError
+from preheat.disk.regular_file import read_regular
 from preheat.oci.model.image_name import DOCKER_HUB
 
 # The key of Docker Hub's login in docker's config.json.
@@ -42,7 +43,7 @@ def find_login(host: str, repository: str, files: Sequence[Path], environ: Mappi
     """Return the login for a repository from the first of `files` that has one. Raise ImageError if a helper fails."""
     for path in files:
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(read_regular(path))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(document, dict) and (found := _find(document, host, repository, environ)):

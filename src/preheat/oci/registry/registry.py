@@ -134,11 +134,11 @@ class Registry:
             return persist(ask, self._patience, self.name.host, self._on_event)
         except HubError as error:
             # Without any HTTP response it may be a registry that speaks no TLS.
-            plain = isinstance(error, HubUnavailable) and not error.status and not error.seen
+            answered = not isinstance(error, HubUnavailable) or error.status or error.seen or error.answered
             hint = (
-                f"check that the registry is running; without TLS: --plain-http {self.name.host}"
-                if plain
-                else "try again later"
+                "try again later"
+                if answered
+                else f"check that the registry is running; without TLS: --plain-http {self.name.host}"
             )
             raise ImageError(self._auth.hide(error.message), hint=hint, end=self.end) from error
 

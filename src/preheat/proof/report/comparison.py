@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from preheat.core.errors import UsageError
+from preheat.disk.regular_file import read_regular
 from preheat.proof.report.json_figures import SCHEMA
 from preheat.proof.report.report import Report, spread
 
@@ -57,11 +58,14 @@ class Older:
     spreads: Mapping[str, Mapping[str, float | None]]
 
 
+_LARGEST = 256 << 20
+
+
 def read_older(path: Path) -> Older:
     """Read the output of `prove --json`, or its last line. Raise UsageError for anything else."""
     wanted = UsageError(f"{path} is not a report of preheat prove", hint="preheat prove --json > old.json")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _LARGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read", hint="preheat prove --json > old.json") from error
     documents = []

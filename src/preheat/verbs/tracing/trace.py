@@ -24,6 +24,7 @@ from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.secret_words import without_secrets
 from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, TraceWatch, Wanted, noted, traced_start
 
 _HARDLY = 0.1
@@ -35,6 +36,7 @@ class TraceOptions:
 
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
+    `secrets`: the tokens of this session, which the recipe must not contain.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class TraceOptions:
     resolve: Callable[[Ref], Snapshot | None]
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,16 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
-        subject = TracedApp(name, terms.path.absolute().parent, app.command)
+        command, hidden = without_secrets(app.command, terms.secrets)
+        subject = TracedApp(name, terms.path.absolute().parent, command)
         asking = Asking(terms.resolve, terms.wanted)
         observation = observe(seen, subject, library, asking, terms.wanted.hurried)
     inferred = infer(observation, keep_unread=terms.keep_unread)
     remarks = _remarks(inferred, observation, seen)
+    if hidden:
+        said = f"The command contains a secret, which is not kept: {', '.join(hidden)}. {_INSTEAD}"
+        remarks = (said, *remarks)
+        on_event(Noted(terms.path.name, said))
     if asking.cut_short or terms.wanted.hurried():
         said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
         remarks = (said, *remarks)
@@ -89,6 +97,9 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
     keep_lock(terms.path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
+
+
+_INSTEAD = "The app does not start with this recipe until it reads the secret from a variable or a file."
 
 
 @contextlib.contextmanager
