@@ -1,7 +1,7 @@
 """Build hook: shell completions and the man page, made from the command's own parser, put into the wheel.
 
 They are never in the repository, so they cannot be older than the parser. `pip install` lays them below the
-environment's `share/`.
+environment's `share/`; `preheat completion` prints those for shells, for environments where no shell looks.
 """
 
 import sys
@@ -14,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PLACES = {
     "bash": "share/bash-completion/completions/preheat",
     "zsh": "share/zsh/site-functions/_preheat",
+    "fish": "share/fish/vendor_completions.d/preheat.fish",
     "man": "share/man/man1/preheat.1",
 }
 
@@ -29,6 +30,9 @@ class Shares(BuildHookInterface[Any]):
         for kind, text in shares(Path(self.root) / "src", self.metadata.version).items():
             (folder / kind).write_text(text, encoding="utf-8")
             build_data["shared_data"][str(folder / kind)] = PLACES[kind]
+            if kind != "man":
+                # What `preheat completion` prints.
+                build_data["force_include"][str(folder / kind)] = f"preheat/cli/completions/{kind}"
 
 
 def shares(source: Path, version: str) -> dict[str, str]:
@@ -40,7 +44,7 @@ def shares(source: Path, version: str) -> dict[str, str]:
     from preheat.cli.parser import parser
 
     whole = parser()
-    texts = {shell: shtab.complete(whole, shell=shell) for shell in ("bash", "zsh")}
+    texts = {shell: shtab.complete(whole, shell=shell) for shell in ("bash", "zsh", "fish")}
     page = Manpage(whole)
     # A page that says when it was built would make two builds differ.
     head = f'.TH PREHEAT 1 "" "preheat {version}" "User Commands"'

@@ -19,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Listen to reports, if there is a file for them."""
     path = config.getoption("--list-reruns")
-    if path:
+    # With xdist, reports reach the process that distributes the tests.
+    if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Reruns(Path(path)), "list-reruns")
 
 

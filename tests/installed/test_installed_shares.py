@@ -46,3 +46,16 @@ def test_zsh_is_told_of_every_verb(copy: Copy) -> None:
     assert text.startswith("#compdef preheat")
     assert "serve-config" in text
     assert "--limit-rate" in text
+
+
+def test_completion_prints_what_the_shells_are_given(copy: Copy) -> None:
+    share = copy.python.parents[1] / "share"
+    paths = {
+        "bash": "bash-completion/completions/preheat",
+        "zsh": "zsh/site-functions/_preheat",
+        "fish": "fish/vendor_completions.d/preheat.fish",
+    }
+    for shell, path in paths.items():
+        done = subprocess.run([str(copy.command), "completion", shell], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == (share / path).read_text().strip()

@@ -1,5 +1,6 @@
 """Adopt, end to end: caches of other programs become content of the library; nothing is fetched, written or lost."""
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -169,6 +170,23 @@ def test_a_plain_folder_is_taken_in_as_the_model_it_is_said_to_be(preheat: Prehe
     assert preheat("adopt", str(folder)).status == 2
     adopted(preheat, folder, "--as", "acme/voice")
     assert has(preheat, f"acme/voice@{COMMIT}") == FILES
+
+
+def test_a_clone_without_its_large_files_lacks_them_and_one_with_git_lfs_objects_has_them(preheat: Preheat) -> None:
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(WEIGHTS)}\n".encode()
+    clone = preheat.folder / "clone"
+    write(clone / "model.bin", pointer)
+    write(clone / "config.json", CONFIG)
+    told = adopted_in_part(preheat, clone, "--as", "acme/voice")
+    assert "git-lfs pointer to a file of 3.0 MB" in left_out(told)["model.bin"]
+    assert has(preheat, "acme/voice") == {"config.json": CONFIG}
+    refused = preheat("pull", f"file:{clone}")
+    assert refused.status == 3
+    assert "git lfs pull" in refused.err
+    write(clone / ".git" / "lfs" / "objects" / digest[:2] / digest[2:4] / digest, WEIGHTS)
+    adopted(preheat, clone, "--as", "acme/whole")
+    assert has(preheat, "acme/whole") == {"model.bin": WEIGHTS, "config.json": CONFIG}
 
 
 def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat: Preheat) -> None:

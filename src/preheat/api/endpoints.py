@@ -53,7 +53,12 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or str(error)).lower()
             raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error
-    token = token.strip()
+    return require_token(token, place)
+
+
+def require_token(text: str, place: str = "--token") -> str:
+    """Return the token in `text`, without spaces around it. Raise UsageError, which names `place` and not the token."""
+    token = text.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
         raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)
     return token

@@ -6,6 +6,7 @@ Modules that only some verbs need are imported on use, to keep starts from a com
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
-from preheat.core.errors import CheckFailed, UsageError
+from preheat.core.errors import CheckFailed, UsageError, did_you_mean
 from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
@@ -253,19 +254,28 @@ class Session:
 
     def unlocked_recipe(self, words: str | None) -> Recipe:
         """Read the recipe of APP, by default the one in this folder, without applying its lock."""
-        from preheat.recipes.builtin_recipes import built_in, is_built_in
-        from preheat.recipes.recipe import FILE_NAME, read_recipe
+        from preheat.recipes.builtin_recipes import built_in, is_built_in, names
+        from preheat.recipes.recipe import FILE_NAME, located, read_recipe
         from preheat.verbs.view import require_names
 
         folder = self.settings.folder
         if words is not None and is_built_in(words):
             recipe = built_in(words, Path(folder or "").absolute())
         elif folder is not None and words is not None:
-            raise UsageError(f"{words} is not a built-in recipe", hint="--dir requires one: see preheat recipes")
+            hint = f"{did_you_mean(words, names())}--dir requires one: see preheat recipes"
+            raise UsageError(f"{words} is not a built-in recipe", hint=hint)
         else:
-            recipe = read_recipe(Path(words or FILE_NAME))
-        for need in recipe.needs:
-            view = self.view(need.view)  # raises now, before the download
+            try:
+                recipe = read_recipe(Path(words or FILE_NAME))
+            except UsageError as error:
+                if words and "/" not in words and not os.path.exists(words):  # noqa: PTH110 - also of a name that is too long
+                    error.hint = did_you_mean(words, names()) + error.hint
+                raise
+        for index, need in enumerate(recipe.needs):
+            try:
+                view = self.view(need.view)  # raises now, before the download
+            except UsageError as error:
+                raise located(recipe, error, ("needs", index, "view")) from error
             require_names(view, need.to)
         return recipe
 

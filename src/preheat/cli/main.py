@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from preheat.cli.parser import VERBS, parser
+from preheat.cli.parser import VERBS, Parser, parser
+from preheat.cli.typed_words import arrange, first_positional, with_command, without_pages
 from preheat.core.errors import PreheatError
 from preheat.guard.process.standard_streams import open_closed_streams
 
@@ -40,25 +41,43 @@ def _print_any_text() -> None:
 
 
 def _run(words: list[str]) -> int:
-    # Arguments after `--` are the app's own command, which argparse must not see.
-    split = words.index("--") if "--" in words else len(words)
     try:
-        options = parser(words[0] if words else "").parse_args(words[:split])
+        words = arrange(words, VERBS)
+        form = parser(words[0])
+        words, command = _understand(words, form)
+        options = form.read(words)
     except PreheatError as error:
-        if error.hint == "preheat --help" and not VERBS.isdisjoint(words[:1]):
-            error.hint = f"preheat {words[0]} --help"  # argparse reports unknown options as the whole command's error
         from preheat.cli.output.console import console
 
         out = sys.stderr if words[:1] == ["run"] else sys.stdout
-        console(json="--json" in words[:split], loud=1, out=out).error(error)
+        console(json="--json" in words, loud=1, out=out).error(error)
         return error.exit_status
-    options.command = words[split + 1 :]
+    options.command = command
     # Imported here because the verbs import the HTTP client and more, which --help does not need. The garbage collector
     # is off during the import: it would find nothing, and takes a tenth of the import time.
     gc.disable()
     from preheat.cli.dispatch import command_of, dispatch
 
-    command = command_of(options.verb)
+    run = command_of(options.verb)
     gc.freeze()
     gc.enable()
-    return dispatch(options, command)
+    return dispatch(options, run)
+
+
+def _understand(words: list[str], form: Parser) -> tuple[list[str], list[str]]:
+    """Return the arguments for the parser, the verb first, and the app's own command. Raise UsageError."""
+    if words[0] in ("run", "trace") and "--" not in words:
+        options = form.verbs[words[0]].options()
+        first = first_positional(words, options)
+        if first is not None:
+            words = with_command(words, options, is_app=words[0] == "run" and _names_app(words[first]))
+    # Arguments after `--` are the app's own command, which argparse must not see.
+    split = words.index("--") if "--" in words else len(words)
+    return without_pages(words[:split]), words[split + 1 :]
+
+
+def _names_app(word: str) -> bool:
+    from preheat.recipes.builtin_recipes import is_built_in
+    from preheat.recipes.recipe import names_recipe
+
+    return is_built_in(word) or names_recipe(word)

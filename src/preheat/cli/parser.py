@@ -1,30 +1,56 @@
 """Parser: build the argparse parser of the command line. Imports only light modules, to keep --help fast."""
 
 import argparse
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from preheat import __version__
 from preheat.cli.options.build import imaging
 from preheat.cli.options.connection_options import asking, pulling
 from preheat.cli.options.mirror import EXAMPLES, mirroring
 from preheat.cli.options.prove import proving
+from preheat.cli.options.pull_and_view import in_folder, locking, placing, pull, replacing, view
 from preheat.cli.options.trace_and_lock import describing
 from preheat.cli.options.upkeep import upkeep
-from preheat.core.errors import UsageError
+from preheat.core.errors import UsageError, did_you_mean
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError; that of the whole command line has those of the verbs in `verbs`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.verbs: dict[str, Parser] = {}
+
     def error(self, message: str) -> NoReturn:
+        """Raise UsageError; argparse would print and exit."""
         raise UsageError(message, hint=f"{self.prog} --help")
 
+    def options(self) -> dict[str, bool]:
+        """Return the names of all options, each with whether a value follows it."""
+        return {name: action.nargs != 0 for name, action in self._option_string_actions.items()}
 
-def parser(verb: str = "") -> argparse.ArgumentParser:
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments, the verb first. Raise UsageError, which names the most similar option."""
+        try:
+            return self.parse_args(words)
+        except UsageError as error:
+            verb = self.verbs.get(words[0]) if words else None
+            if verb is not None:
+                # argparse reports unknown options as an error of the whole command line.
+                unknown = error.message.partition("unrecognized arguments: ")[2].partition(" ")[0].partition("=")[0]
+                similar = did_you_mean(unknown, verb.options()) if unknown.startswith("-") else ""
+                error.hint = f"{similar}{verb.prog} --help"
+            raise
+
+
+def parser(verb: str = "") -> Parser:
     """Return the parser of the whole command line; it raises UsageError instead of exiting.
 
     If `verb` is a verb, the parser knows no other: all of them take 15 ms, for which an app that is started would wait.
     """
     form = argparse.RawDescriptionHelpFormatter
-    whole = _Parser(
+    whole = Parser(
         prog="preheat",
         description="Preload model weights: pull them once, then start any app from them in seconds, offline.",
         epilog="""\
@@ -37,7 +63,7 @@ examples:
 For details: preheat VERB --help. Documentation: docs/ and README.md.""",
         formatter_class=form,
     )
-    whole.add_argument("--version", action="version", version=f"preheat {__version__}")
+    whole.add_argument("-V", "--version", action="version", version=f"preheat {__version__}")
     everywhere = _everywhere()
     verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
     known = [one for one in _VERBS if one[0] == verb] or _VERBS
@@ -51,11 +77,12 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
             parents=[everywhere],
         )
         build(one)
+        whole.verbs[name] = one
     return whole
 
 
-def _everywhere() -> _Parser:
-    shared = _Parser(add_help=False)
+def _everywhere() -> Parser:
+    shared = Parser(add_help=False)
     group = shared.add_argument_group("everywhere")
     group.add_argument(
         "--library", metavar="DIR", help="the library folder (PREHEAT_LIBRARY; default: in the user's data folder)"
@@ -67,77 +94,18 @@ def _everywhere() -> _Parser:
     return shared
 
 
-def _ground(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_mutually_exclusive_group()
-    group.add_argument(
-        "--replace",
-        action="store_true",
-        help="move files aside that a view needs to replace and preheat did not place (NAME.before-preheat)",
-    )
-    group.add_argument("--keep", action="store_true", help="keep such files, and place the rest of the view")
-    verb.add_argument(
-        "--allow-place",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="also allow views in DIR, outside the app's folder; repeatable",
-    )
-
-
-def _placing(verb: argparse.ArgumentParser) -> None:
-    _ground(verb)
-    verb.add_argument(
-        "--link",
-        choices=["auto", "reflink", "hardlink", "symlink", "copy"],
-        default="auto",
-        help="how to link a view's files to the library (default auto: the first way that works)",
-    )
-
-
-def _pull(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "what",
-        nargs="+",
-        metavar="REF|APP",
-        help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
-    )
-    _dir(verb)
-    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
-    verb.add_argument(
-        "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
-    )
-    verb.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show download size, free disk space and estimated time; download nothing",
-    )
-    _locked(verb)
-    _placing(verb)
-    pulling(verb)
-
-
-def _locked(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
-
-
 def _app(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
     )
-    _dir(verb)
-
-
-def _dir(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--dir", metavar="DIR", help="the app's folder, for a built-in recipe (default: the current folder)"
-    )
+    in_folder(verb)
 
 
 def _run_verb(verb: argparse.ArgumentParser) -> None:
     _app(verb)
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull missing files first")
-    _locked(verb)
+    locking(verb)
     verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
@@ -185,14 +153,14 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         default="free",
         help="watch: count outbound attempts; none: also block them, in a network namespace with only loopback",
     )
-    _placing(verb)
+    placing(verb)
     pulling(verb)
 
 
 def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
     _app(verb)
-    _ground(verb)
+    replacing(verb)
     verb.add_argument(
         "--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose (default %(default)s)"
     )
@@ -204,27 +172,15 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
 
 
-def _view(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "kind",
-        metavar="KIND",
-        help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
-    )
-    verb.add_argument("at", metavar="DIR", help="the folder to place it in")
-    verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
-    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
-    verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
-    _placing(verb)
-
-
 _VERBS = (
     (
         "pull",
         "download a model's missing files, verify and store them",
-        _pull,
+        pull,
         """\
   preheat pull openai/whisper-tiny.en
   preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
+  preheat pull https://huggingface.co/openai/whisper-tiny.en/blob/main/config.json
   preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache
   preheat pull indextts2 --replace               move your conflicting files to NAME.before-preheat""",
     ),
@@ -250,7 +206,7 @@ _VERBS = (
     (
         "view",
         "place models from the library in the layout that other programs expect",
-        _view,
+        view,
         """\
   preheat view hf-cache ./cache openai/whisper-tiny.en
   preheat view modelscope-old ~/.cache/modelscope/hub ms:iic/SenseVoiceSmall
@@ -264,7 +220,7 @@ _VERBS = (
     ),
     *describing(_app, asking),
     *imaging(),
-    *proving(_app, pulling, _ground),
+    *proving(_app, pulling, replacing),
     *upkeep(pulling),
 )
 

@@ -1,8 +1,10 @@
 """Wiring: convert the command line to the settings of a session."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+from preheat.api.endpoints import require_token
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 from preheat.cli.output.console import Console
@@ -15,6 +17,10 @@ class Wiring(Session):
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         super().__init__(read_settings(options), console)
         self.console = console
+        if getattr(options, "token", None):
+            # Of the hub that is asked, and sent only to the first of its endpoints, as from the environment.
+            hub = "ms" if all(words.startswith("ms:") for words in options.what) else "hf"
+            self.config = replace(self.config, tokens={**self.config.tokens, hub: require_token(options.token)})
         console.hide(self.secrets)
 
 

@@ -1,6 +1,6 @@
 """Errors: the exceptions of preheat, with their exit status and a hint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Self
 
 
@@ -151,3 +151,15 @@ class CheckFailed(PreheatError):
     """A check found a problem."""
 
     exit_status = 8
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the beginning of a hint: the question whether the most similar of `known` was meant; empty if none is.
+
+    A name without its owner is similar to the whole name.
+    """
+    import difflib  # only mistakes need it
+
+    names = {form: name for name in known for form in (name.rpartition("/")[2], name.partition(":")[2], name)}
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.65)
+    return f"did you mean {names[found[0]]}? " if found else ""

@@ -27,7 +27,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_SLUG, _LONGEST_NAME = 200, 255  # a file's name has at most 255 bytes: NAME_MAX of limits.h
 # Query parameters of signed addresses: a record must not store them.
 _SIGNED = re.compile(
-    r"signature|token|credential|password|secret|api-?key|x-amz-.*|x-goog-.*|sig|policy", re.IGNORECASE
+    r"(?:.*[-_.])?(?:signature|token|credentials?|passw(?:or)?d|secret|auth|authorization|api-?key|access-?key|key|jwt"
+    r"|session|sig|policy|pwd)|x-(?:amz|goog)-.*",
+    re.IGNORECASE,
 )
 
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"

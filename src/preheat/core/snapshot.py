@@ -14,7 +14,7 @@ from preheat.core.ref import Ref
 GLOB = frozenset("*?[")
 # A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
 _INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
-_LONGEST_NAME = 255  # bytes
+NAME_MAX = 255  # bytes, of limits.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class File:
 
 def _has_long_name(path: str) -> bool:
     # UTF-8 has at most 4 bytes per character, so that most paths need not be encoded: a repository has thousands.
-    return 4 * len(path) > _LONGEST_NAME and any(len(name.encode()) > _LONGEST_NAME for name in path.split("/"))
+    return 4 * len(path) > NAME_MAX and any(len(name.encode()) > NAME_MAX for name in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +80,33 @@ class Snapshot:
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.
 
-        Raise NotFound for a pattern without a match.
+        A pattern that begins with `!` excludes the files that match the rest of it; if all patterns do, all other files
+        are returned. Raise NotFound for a pattern without a match, and if every file is excluded.
         """
-        if not patterns:
-            return self
+        excluding = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+        including = [pattern for pattern in patterns if not pattern.startswith("!")]
+        kept = self._matching(including, required=True) if including else self.files
+        if excluding:
+            excluded = set(self._matching(excluding, required=False))
+            kept = tuple(file for file in kept if file not in excluded)
+            if not kept and self.files:
+                raise NotFound(f"{self.ref} has no file that is not excluded", hint=f"it has {self._names()}")
+        return replace(self, files=kept) if patterns else self
+
+    def _matching(self, patterns: Sequence[str], *, required: bool) -> tuple[File, ...]:
+        """Return the files that match one of `patterns`. If `required`, raise NotFound for one without a match."""
         names = {pattern for pattern in patterns if pattern in self._by_path}
         globs = {pattern: re.compile(translate(pattern)) for pattern in patterns if GLOB.intersection(pattern)}
-        for pattern in patterns:
+        for pattern in patterns if required else ():
             if pattern in names or (pattern in globs and any(map(globs[pattern].match, self._by_path))):
                 continue
-            raise NotFound(
-                f"{self.ref} has no file that matches {pattern!r}",
-                hint=f"it has {_some(file.path for file in self.files)}",
-            )
-        kept = tuple(
+            raise NotFound(f"{self.ref} has no file that matches {pattern!r}", hint=f"it has {self._names()}")
+        return tuple(
             file for file in self.files if file.path in names or any(glob.match(file.path) for glob in globs.values())
         )
-        return replace(self, files=kept)
+
+    def _names(self) -> str:
+        return _some(file.path for file in self.files)
 
     def held_to(self, locked: "Snapshot") -> "Snapshot":
         """Return these files with the digests of `locked` for the files that it lists.

@@ -12,6 +12,8 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.core.units import say_size
+from preheat.disk.lfs_pointer import read_pointer
 from preheat.hubs.hub import Reader
 
 _SKIPPED = frozenset((".git", ".cache"))
@@ -35,7 +37,8 @@ class Folder:
         """See Hub.
 
         Contains regular files, sorted by path, without `.git` and `.cache`. A link to a file inside counts as that
-        file. Any other link raises HubError, because skipping it could silently store an incomplete model.
+        file. Any other link, and a git-lfs pointer, raises HubError, because skipping it could silently store an
+        incomplete model.
         """
         root = Path(ref.repo)
         if not root.is_dir():
@@ -163,6 +166,11 @@ def _read(full: Path, path: str) -> File:
         head = source.read(_CHUNK)
         while len(head) < _LFS_FROM and (more := source.read(_LFS_FROM - len(head))):
             head += more
+        if (pointer := read_pointer(head)) is not None:
+            raise HubError(
+                f"{full} is a git-lfs pointer to a file of {say_size(pointer.size)}, not the file itself",
+                hint="git lfs pull downloads it; or pull the model from its hub",
+            )
         algorithm = SHA256 if len(head) >= _LFS_FROM else GIT_SHA1
         naming = hasher(algorithm, len(head))
         naming.update(head)

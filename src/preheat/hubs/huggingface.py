@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from preheat.core.errors import HubError, PreheatError
 from preheat.core.ref import Ref
@@ -70,8 +70,15 @@ class HuggingFace:
             limit.add(len(listed), len(page.body))
             files += listed
             link = next_page(page.headers.get("Link"))
-            url = urljoin(url, link) if link else None
+            url = self._here(urljoin(url, link)) if link else None
         return tuple(files)
+
+    def _here(self, url: str) -> str:
+        """Return the URL of a page at this endpoint: a mirror may pass on the links of the hub that it mirrors."""
+        if url.startswith(f"{self._endpoint}/"):
+            return url
+        parts = urlsplit(url)
+        return f"{self._endpoint}{parts.path}{'?' if parts.query else ''}{parts.query}"
 
     def _get(self, url: str, what: str, limit: ListingLimit) -> HttpDocument:
         headers = self._headers if url.startswith(f"{self._endpoint}/") else {}

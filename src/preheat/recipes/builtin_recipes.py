@@ -25,6 +25,11 @@ def text_of(name: str) -> str:
     return (_SHIPPED / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
 
 
+def form_text() -> str:
+    """Return a preheat.toml with every field, and a comment on each."""
+    return (_SHIPPED.parent / "form.toml").read_text(encoding="utf-8")
+
+
 def built_in(name: str, folder: Path) -> Recipe:
     """Read a built-in recipe, with `folder` for its `{dir}` and its lock."""
     return understand(folder / f"{name}{_SUFFIX}", text_of(name).encode(), folder)

@@ -1,5 +1,6 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import msgspec
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.recipes.toml_file import Misread, mistake, read_body, read_form
+from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
 
@@ -99,6 +100,13 @@ def read_recipe(path: Path) -> Recipe:
     return understand(path, body, path.absolute().parent)
 
 
+def located(recipe: Recipe, error: UsageError, where: Where) -> UsageError:
+    """Return an error about a value of a recipe with its file and line; `where` is its path of keys and indices."""
+    if recipe.path is None or not recipe.path.is_file():
+        return error  # a built-in recipe
+    return mistake(recipe.path, read_body(recipe.path), Misread(error.message, where, f"{error.hint}; "))
+
+
 def understand(path: Path, body: bytes, folder: Path) -> Recipe:
     """Parse `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as `read_recipe` does."""
     document = read_form(path, body, _RecipeDocument)
@@ -125,6 +133,11 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
         makes=tuple(here(place) for place in app.makes),
         path=path.absolute(),
     )
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a recipe, for editors that complete and check TOML."""
+    return json.dumps({"title": FILE_NAME, **msgspec.json.schema(_RecipeDocument)}, indent=2) + "\n"
 
 
 def is_app_name(words: str) -> bool:

@@ -6,12 +6,24 @@ from typing import TypeVar
 
 import msgspec
 
-from preheat.core.errors import UsageError
+from preheat.core.errors import UsageError, did_you_mean
 from preheat.disk.regular_file import open_regular
 
 _Words = TypeVar("_Words")
 Where = tuple[str | int, ...]
 LARGEST = 64 << 20  # bytes of a recipe or a lock: 30,000 files take 5 MB
+
+_HINT = "preheat recipes --form shows the format"
+# The types in msgspec's messages.
+_TYPES = {
+    "str": "text in quotes",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list in brackets",
+    "object": "a table",
+    "datetime": "a date",
+}
 
 _NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
@@ -21,12 +33,13 @@ _KEY = re.compile(rf"[ \t]*({_NAMES})[ \t]*=")
 
 
 class Misread(Exception):
-    """A mistake in a document; `where` is its path of keys and indices."""
+    """A mistake in a document; `where` is its path of keys and indices, `hint` the beginning of the hint."""
 
-    def __init__(self, message: str, where: Where) -> None:
+    def __init__(self, message: str, where: Where, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.where = where
+        self.hint = hint
 
 
 def read_body(path: Path) -> bytes:
@@ -43,21 +56,54 @@ def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
         return msgspec.toml.decode(body, type=form)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `")
-        where = _where(place.rstrip("`"))
-        if unknown := re.search(r"unknown field `(.*)`", message):
-            where = (*where, unknown[1])
-        raise mistake(path, body, Misread(message, where)) from error
+        raise mistake(path, body, _in_plain_words(message, place.rstrip("`"), form)) from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply", hint="see docs/recipes.md for the format") from error
+        raise UsageError(f"{path} is nested too deeply", hint=_HINT) from error
     except ValueError as error:
-        # The TOML parser's message has the line; that for a number with too many digits has the reason only.
-        raise UsageError(f"{path}: {error}", hint="see docs/recipes.md for the format") from error
+        # That for a number with too many digits has the reason only.
+        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error), re.DOTALL)
+        words = f"{path}:{found[2]}: not valid TOML: {found[1].lower()}" if found else f"{path}: {error}"
+        raise UsageError(words, hint=_HINT) from error
 
 
 def mistake(path: Path, body: bytes, found: Misread) -> UsageError:
     """Return a UsageError for the mistake, with its file and line."""
     line = line_of(body.decode("utf-8", "replace"), found.where)
-    return UsageError(f"{path}:{line}: {found.message}", hint="see docs/recipes.md for the format")
+    return UsageError(f"{path}:{line}: {found.message}", hint=found.hint + _HINT)
+
+
+def _in_plain_words(message: str, place: str, form: type) -> Misread:
+    """Return the mistake that a message of msgspec describes, in the words of TOML."""
+    where = _where(place)
+    table = f"[{'.'.join(name for name in where if isinstance(name, str))}]" if where else "the file"
+    if found := re.search(r"unknown field `(.*)`", message):
+        known = _fields(form, where)
+        hint = did_you_mean(found[1], known) or f"{table} has {', '.join(known)}; "
+        return Misread(f"{table} has no field {found[1]!r}", (*where, found[1]), hint)
+    if found := re.search(r"missing required field `(.*)`", message):
+        return Misread(f"{table} needs the field {found[1]!r}", where)
+    if found := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", message):
+        field = next((name for name in reversed(where) if isinstance(name, str)), "it")
+        field = f"each value in {field}" if place.endswith("]") else field
+        return Misread(f"{field} must be {_TYPES.get(found[1], found[1])}, not {_TYPES.get(found[2], found[2])}", where)
+    return Misread(message[:1].lower() + message[1:], where)
+
+
+def _fields(form: type, where: Where) -> list[str]:
+    """Return the names of the fields at `where`; empty if no table with fixed fields is there."""
+    import msgspec.inspect as inspect  # only mistakes need it
+
+    kind: object = inspect.type_info(form)
+    for step in where:
+        if isinstance(kind, inspect.UnionType):
+            kind = next(one for one in kind.types if isinstance(one, inspect.StructType))
+        if isinstance(kind, inspect.StructType):
+            kind = next((field.type for field in kind.fields if field.encode_name == step), None)
+        elif isinstance(kind, inspect.ListType | inspect.DictType):
+            kind = kind.item_type if isinstance(kind, inspect.ListType) else kind.value_type
+    if isinstance(kind, inspect.UnionType):
+        kind = next((one for one in kind.types if isinstance(one, inspect.StructType)), None)
+    return [field.encode_name for field in kind.fields] if isinstance(kind, inspect.StructType) else []
 
 
 def line_of(text: str, where: Where) -> int:

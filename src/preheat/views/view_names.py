@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from preheat.core.errors import UsageError
+from preheat.core.errors import UsageError, did_you_mean
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache
 from preheat.views.layouts.local_dir import LocalDir
@@ -19,5 +19,5 @@ VIEWS: Mapping[str, Callable[[tuple[str, ...]], View]] = {layout.kind: layout fo
 def choose_view(kind: str, ways: tuple[str, ...]) -> View:
     """Return the layout `kind`, to be linked in the first of `ways` that works; raise UsageError if it is unknown."""
     if kind not in VIEWS:
-        raise UsageError(f"{kind!r} is not a view", hint=", ".join(VIEWS))
+        raise UsageError(f"{kind!r} is not a view", hint=f"{did_you_mean(kind, VIEWS)}the views are {', '.join(VIEWS)}")
     return VIEWS[kind](ways)

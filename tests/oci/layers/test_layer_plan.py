@@ -70,3 +70,16 @@ def test_more_large_files_than_layers_keep_the_largest_apart() -> None:
     together = [layer for layer in layers if layer.name == "large files"]
     assert len(together) == 1
     assert max(one.size for one in together[0].entries) < min(layer.entries[0].size for layer in layers[:30])
+
+
+@pytest.mark.parametrize("name", [".wh.model.bin", "sub/.wh..wh..opq", ".wh.sub/model.bin"])
+def test_a_name_that_a_layer_would_take_for_a_removal_is_refused(name: str) -> None:
+    named = blob_entry(f"opt/{name}", 3, sha256("0" * 64), Path("/nowhere"))
+    with pytest.raises(ImageError, match="removes a file") as refused:
+        plan([Group("group", (entry(0, 1), named))], Room())
+    assert "--files" in refused.value.hint
+
+
+def test_a_name_with_the_same_letters_inside_is_not() -> None:
+    named = blob_entry("opt/a.wh.b/x.wh.", 3, sha256("0" * 64), Path("/nowhere"))
+    assert len(plan([Group("group", (named,))], Room())) == 1

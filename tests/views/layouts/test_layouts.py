@@ -257,3 +257,17 @@ def test_each_layout_says_how_its_client_is_led_there(at: Path) -> None:
         "whisper": {("XDG_CACHE_HOME", str(at))},
         "torch-hub": {("TORCH_HOME", str(at))},
     }
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view.kind != "whisper"], ids=lambda view: view.kind)
+@pytest.mark.parametrize("ways", ["symlink", "copy"])
+@pytest.mark.parametrize("letters", [(251, "v", ".wav"), (83, "声", "ab.wav"), (247, "v", ""), (246, "v", "")])
+def test_a_name_of_up_to_255_bytes_is_placed(
+    view: View, ways: str, letters: tuple[int, str, str], tmp_path: Path
+) -> None:
+    view = type(view)(WAYS[ways])  # type: ignore[call-arg] # see above
+    count, letter, ending = letters
+    snapshot = keep(tmp_path / "library", files={letter * count + ending: b"voice"})
+    for _ in range(2):
+        place(view, tmp_path / "library", snapshot, tmp_path / "at")
+    assert b"voice" in seen(tmp_path / "at").values()

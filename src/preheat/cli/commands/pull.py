@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat pull`; return the exit status."""
-    views = [_view_words(words, wiring) for words in options.view]
-    plan = plan_all(options.what, wiring, options.files, views)
+    what = [words if wiring.names_app(words) else _named(words, options) for words in options.what]
+    files = (*options.files, *(f"!{pattern}" for pattern in options.exclude))
+    plan = plan_all(what, wiring, files, [_view_words(words, wiring) for words in _view_options(what, options)])
     if options.dry_run:
         return _report(plan, wiring)
     pulls = pull_all(plan, wiring)
@@ -109,6 +110,25 @@ def _sentence(need: "NeedPlan") -> str:
     if need.rate is not None and need.seconds is not None:
         words += f"; about {say_seconds(need.seconds)} at {say_size(need.rate)}/s, measured with 8 connections"
     return words
+
+
+def _named(words: str, options: argparse.Namespace) -> str:
+    """Return a model's name with --repo-type and --revision. Raise UsageError if it has another revision."""
+    if options.repo_type not in (None, "model"):
+        hub, colon, rest = words.rpartition(":")
+        words = f"{hub or 'hf'}:{options.repo_type}s/{rest}" if colon or rest.count("/") == 1 else words
+    if not options.revision:
+        return words
+    if words.partition("#")[0].rpartition("/")[2].partition("@")[1]:
+        raise UsageError(f"{words} has a revision already", hint="omit --revision, or omit @ in the name")
+    return f"{words}@{options.revision}"
+
+
+def _view_options(what: list[str], options: argparse.Namespace) -> list[str]:
+    """Return the words of --view, --local-dir and --cache-dir, as KIND=DIR."""
+    cache = "modelscope" if all(words.startswith("ms:") for words in what) else "hf-cache"
+    shorthands = (("local-dir", options.local_dir), (cache, options.cache_dir))
+    return [*options.view, *(f"{kind}={folder}" for kind, folder in shorthands if folder)]
 
 
 def _view_words(words: str, wiring: Wiring) -> "tuple[View, Path]":

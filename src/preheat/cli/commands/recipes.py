@@ -4,17 +4,22 @@ import argparse
 from pathlib import Path
 
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import UsageError
+from preheat.core.errors import UsageError, did_you_mean
 from preheat.core.units import say_size
-from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
-from preheat.recipes.recipe import Recipe
+from preheat.recipes.builtin_recipes import built_in, form_text, is_built_in, names, shipped_lock, text_of
+from preheat.recipes.recipe import Recipe, json_schema
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat recipes`; return the exit status."""
+    if options.form or options.schema:
+        text = form_text() if options.form else json_schema()
+        wiring.console.done({"text": text}, text.rstrip("\n"))
+        return 0
     if options.name is not None:
         if not is_built_in(options.name):
-            raise UsageError(f"there is no built-in recipe {options.name!r}", hint="preheat recipes lists them")
+            hint = f"{did_you_mean(options.name, names())}preheat recipes lists them"
+            raise UsageError(f"there is no built-in recipe {options.name!r}", hint=hint)
         text = text_of(options.name)
         facts = _facts(built_in(options.name, Path.cwd()))
         wiring.console.done({**facts, "text": text}, text.rstrip("\n"))

@@ -1,4 +1,4 @@
-"""Options of `trace`, `lock` and `recipes`."""
+"""Options of `trace`, `lock`, `recipes` and `completion`."""
 
 import argparse
 from collections.abc import Callable
@@ -46,7 +46,17 @@ def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], 
             """\
   preheat recipes
   preheat recipes vllm > preheat.toml            start your own from it
+  preheat recipes --form                         all fields, with comments
   preheat pull indextts2 --dir ~/index-tts       use one unchanged""",
+        ),
+        (
+            "completion",
+            "print the completion of verbs and options for a shell",
+            _completion,
+            """\
+  eval "$(preheat completion bash)"              in ~/.bashrc
+  preheat completion zsh > ~/.zfunc/_preheat     a folder of fpath
+  preheat completion fish > ~/.config/fish/completions/preheat.fish""",
         ),
     )
 
@@ -84,3 +94,10 @@ def _lock(verb: argparse.ArgumentParser) -> None:
 
 def _recipes(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("name", nargs="?", metavar="NAME", help="print this recipe as a preheat.toml")
+    group = verb.add_mutually_exclusive_group()
+    group.add_argument("--form", action="store_true", help="print a preheat.toml with every field, each with a comment")
+    group.add_argument("--schema", action="store_true", help="print the JSON schema of a preheat.toml, for editors")
+
+
+def _completion(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell")

@@ -27,6 +27,7 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
             """\
   preheat ls
   preheat ls openai/whisper-tiny.en
+  preheat ls 'openai/*'
   preheat ls --json""",
         ),
         (
@@ -89,7 +90,9 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
 
 
 def _ls(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="*", metavar="REF", help="list only these models (default: all)")
+    verb.add_argument(
+        "refs", nargs="*", metavar="REF|GLOB", help="list only these models, also by glob: 'openai/*' (default: all)"
+    )
 
 
 def _show(verb: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@
     models--OWNER--NAME/trees/COMMIT.json      since 1.22: all files of the commit, with their digests
 
 ETAG is a sha256 or a git blob ID. XET_HASH is the file's hash in the hub's Xet storage, and FF are its first two
-digits. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines: commit, etag and time.
+digits. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines: commit, etag and time. A clone
+made by git may have pointers of git-lfs instead of files, and the files in `.git/lfs/objects`.
 """
 
 import re
@@ -19,6 +20,8 @@ from preheat.core.digest import Digest, git_sha1, sha256
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
+from preheat.core.units import say_size
+from preheat.disk.lfs_pointer import LfsPointer, read_pointer
 from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, files_below, ref_of, resolved
 from preheat.library.small_files import read_small
 
@@ -84,6 +87,17 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
         if isinstance(source, Odd):
             yield source
             continue
+        pointer = _pointer(source)
+        if pointer is not None:
+            source = pointer.object_below(folder)
+            if not source.is_file() or source.stat().st_size != pointer.size:
+                size = say_size(pointer.size)
+                yield Odd(
+                    place, f"it is a git-lfs pointer to a file of {size} that is not here: git lfs pull downloads it"
+                )
+                continue
+            candidates.append(Candidate(path, source, pointer.digest))
+            continue
         digest = None
         note = notes / f"{path}.metadata"
         if note.is_file():
@@ -144,6 +158,15 @@ def _text(path: Path) -> str:
         return read_small(path).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _pointer(path: Path) -> LfsPointer | None:
+    """Return the pointer of git-lfs that a file is; None if it is none, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return read_pointer(file.read(2048))
+    except OSError:
+        return None
 
 
 def _digest(etag: str) -> Digest | None:

@@ -10,6 +10,8 @@ from preheat.oci.layers.tar import BLOCK, FILE, PAGE
 
 # The maximum of overlay filesystems, so every runtime and registry accepts this many.
 MOST_LAYERS = 127
+# The prefix of whiteouts: image-spec 1.1, layer.md.
+WHITEOUT = ".wh."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,11 @@ class Room:
 def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
     """Return the layers for all entries: large files first, in descending size, then the groups.
 
-    Raise ImageError if a file exceeds the maximum layer size, or if more layers are needed than `room` allows.
+    Raise ImageError if a file exceeds the maximum layer size, if more layers are needed than `room` allows, or if a
+    name would be read as a removal.
     """
+    for entry in (entry for group in groups for entry in group.entries):
+        _refuse_whiteout(entry)
     large = {entry.path: entry for group in groups for entry in group.entries if _stands_alone(entry)}
     ordered = sorted(large.values(), key=lambda entry: (-entry.size, entry.path.encode()))
     for entry in (entry for group in groups for entry in group.entries):
@@ -65,6 +70,16 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
         rest = [*(Layer("large files", tuple(part)) for part in together), *rest]
         ordered = ordered[:keep]
     return [*(Layer(entry.label or entry.path, (entry,)) for entry in ordered), *rest]
+
+
+def _refuse_whiteout(entry: LayerEntry) -> None:
+    """Raise ImageError for a name that begins with `.wh.`: unpacking a layer would remove a file instead."""
+    if f"/{entry.path}".find(f"/{WHITEOUT}") >= 0:
+        raise ImageError(
+            f"{entry.path} cannot be in an image: in a layer, a name that begins with {WHITEOUT} removes a file",
+            hint="leave it out: --files '!*.wh.*', or the same in the recipe's files",
+            end=SOURCE,
+        )
 
 
 def _stands_alone(entry: LayerEntry) -> bool:

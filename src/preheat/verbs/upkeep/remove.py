@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preheat.core.errors import LibraryError
+from preheat.core.errors import LibraryError, NotPreloaded, did_you_mean
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
@@ -31,8 +31,15 @@ def recorded(ref: Ref, library: Library) -> Snapshot:
     """Return the recorded snapshot of a ref. Raise LibraryError if there is none."""
     snapshot = library.find(ref)
     if snapshot is None:
-        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls lists its models")
+        raise not_recorded(ref, library)
     return snapshot
+
+
+def not_recorded(ref: Ref, library: Library, typed: str = "") -> NotPreloaded:
+    """Return the error for a model that the library has no record of, as `typed`; it names the most similar one."""
+    known = {str(record.ref.at(record.ref.branch)) for record in library.records.listed()}
+    hint = did_you_mean(str(ref.at(ref.branch)).partition(":")[2], known)
+    return NotPreloaded(f"{typed or ref} is not in {library.root}", hint=f"{hint}preheat ls lists all models")
 
 
 def versions_of(ref: Ref, library: Library) -> list[Snapshot]:
@@ -43,7 +50,7 @@ def versions_of(ref: Ref, library: Library) -> list[Snapshot]:
         if record.ref.at("") == ref.at("") and (snapshot := library.find(record.ref)) is not None
     ]
     if not found:
-        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls lists its models")
+        raise not_recorded(ref, library)
     return found
 
 

@@ -10,7 +10,8 @@ As written by huggingface_hub 0.23 to 2.4 (_local_folder.py):
     .huggingface/…                                      .gitignore and metadata for 0.23 and 0.24
 
 With the metadata, a client treats the files as its own download and does not download them again. It ignores the
-metadata of a file whose mtime is more than one second later than the third line.
+metadata of a file whose mtime is more than one second later than the third line. A file whose name would be too long
+with `.metadata` has none, and a client checks it by its hash.
 """
 
 import time
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from preheat.core.snapshot import File, Snapshot
+from preheat.core.snapshot import NAME_MAX, File, Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
@@ -56,12 +57,18 @@ class LocalDir:
                     of=at / file.path,
                 )
                 for file in snapshot.files
+                if _fits(file)
             ]
         return (*pieces, *((tree_note(snapshot, home / "trees"),) if whole else ()))
 
     def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - the client itself names the folder
         """See View."""
         return {}
+
+
+def _fits(file: File) -> bool:
+    """Return whether the name of the file's metadata is valid; with `.lock` it is shorter."""
+    return len(f"{file.path.rpartition('/')[2]}.metadata".encode()) <= NAME_MAX
 
 
 def _constant(at: Path, body: bytes) -> ViewNote:

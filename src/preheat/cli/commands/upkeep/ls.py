@@ -1,24 +1,23 @@
 """The `preheat ls` command."""
 
 import argparse
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotPreloaded
 from preheat.core.ref import Ref
+from preheat.core.snapshot import GLOB
 from preheat.core.units import say_size
 from preheat.library.upkeep.usage import Survey, VersionUsage, survey
+from preheat.verbs.upkeep.remove import not_recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat ls`; return the exit status."""
     library = wiring.library
     everything = survey(library.records, library.root / "blobs", library.pins)
-    asked = {Ref.parse(words).at("") for words in options.refs}
-    versions = [one for one in everything.versions if not asked or one.ref.at("") in asked]
-    missing = asked - {one.ref.at("") for one in versions}
-    if missing:
-        name = next(words for words in options.refs if Ref.parse(words).at("") in missing)
-        raise NotPreloaded(f"{name} is not in {library.root}", hint="preheat ls lists all models")
+    versions = _chosen(everything.versions, options.refs, wiring)
     figures = {
         "versions": [_facts(version) for version in versions],
         "stored": everything.stored,
@@ -29,7 +28,31 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def table(versions: list[VersionUsage], everything: Survey) -> str:
+def _chosen(versions: Sequence[VersionUsage], asked: Sequence[str], wiring: Wiring) -> list[VersionUsage]:
+    """Return the versions of the models `asked` for by name or glob, or all. Raise NotPreloaded for no match."""
+    chosen: list[VersionUsage] = []
+    for words in asked:
+        if GLOB.intersection(words):
+            some = [one for one in versions if any(fnmatchcase(name, words) for name in _names(one.ref))]
+            if not some:
+                where = wiring.library.root
+                raise NotPreloaded(f"no model in {where} matches {words}", hint="preheat ls lists all models")
+        else:
+            ref = Ref.parse(words)
+            some = [one for one in versions if one.ref.at("") == ref.at("")]
+            if not some:
+                raise not_recorded(ref, wiring.library, words)
+        chosen += some
+    return [one for one in versions if one in chosen or not asked]
+
+
+def _names(ref: Ref) -> tuple[str, ...]:
+    """Return a model's name with its hub and without, and the same with its commit."""
+    whole = [str(one) for one in (ref.at(ref.branch), ref)]
+    return (*whole, *(name.partition(":")[2] for name in whole))
+
+
+def table(versions: Sequence[VersionUsage], everything: Survey) -> str:
     """Return a table with one version per line, and a line on the disk space saved by sharing."""
     if not versions:
         return "the library is empty"

@@ -1,0 +1,116 @@
+"""Options of `pull` and `view`, and those of the verbs that place views."""
+
+import argparse
+
+from preheat.cli.options.connection_options import pulling
+
+
+def pull(verb: argparse.ArgumentParser) -> None:
+    """Add the options of `pull`."""
+    verb.add_argument(
+        "what",
+        nargs="+",
+        metavar="REF|APP",
+        help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
+    )
+    in_folder(verb)
+    _files(verb)
+    verb.add_argument(
+        "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
+    )
+    _hf_words(verb)
+    verb.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show download size, free disk space and estimated time; download nothing",
+    )
+    locking(verb)
+    placing(verb)
+    pulling(verb)
+
+
+def view(verb: argparse.ArgumentParser) -> None:
+    """Add the options of `view`."""
+    verb.add_argument(
+        "kind",
+        metavar="KIND",
+        help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
+    )
+    verb.add_argument("at", metavar="DIR", help="the folder to place it in")
+    verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
+    _files(verb)
+    verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
+    placing(verb)
+
+
+def _files(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--files",
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only matching files, or with !GLOB all others; repeatable",
+    )
+
+
+def _hf_words(verb: argparse.ArgumentParser) -> None:
+    """Add the options of `hf download` and `modelscope download`."""
+    group = verb.add_argument_group("as in hf download and modelscope download")
+    group.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="not matching files; repeatable: --files !GLOB"
+    )
+    group.add_argument("--revision", metavar="NAME", help="the branch, tag or commit: owner/name@NAME")
+    group.add_argument(
+        "--repo-type", "--repo_type", choices=["model", "dataset", "space"], help="dataset: hf:datasets/owner/name"
+    )
+    group.add_argument(
+        "--local-dir", "--local_dir", metavar="DIR", help="also place the files in DIR: --view local-dir=DIR"
+    )
+    group.add_argument(
+        "--cache-dir", "--cache_dir", metavar="DIR", help="also place a hub's cache in DIR: --view hf-cache=DIR"
+    )
+    group.add_argument(
+        "--token", metavar="TOKEN", help="the hub's token, which other users of this machine can see: better HF_TOKEN"
+    )
+
+
+def in_folder(verb: argparse.ArgumentParser) -> None:
+    """Add `--dir`."""
+    verb.add_argument(
+        "--dir", metavar="DIR", help="the app's folder, for a built-in recipe (default: the current folder)"
+    )
+
+
+def locking(verb: argparse.ArgumentParser) -> None:
+    """Add `--locked`."""
+    verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
+
+
+def replacing(verb: argparse.ArgumentParser) -> None:
+    """Add the options for files in the way of a view."""
+    group = verb.add_mutually_exclusive_group()
+    group.add_argument(
+        "--replace",
+        action="store_true",
+        help="move files aside that a view needs to replace and preheat did not place (NAME.before-preheat)",
+    )
+    group.add_argument("--keep", action="store_true", help="keep such files, and place the rest of the view")
+    verb.add_argument(
+        "--allow-place",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="also allow views in DIR, outside the app's folder; repeatable",
+    )
+
+
+def placing(verb: argparse.ArgumentParser) -> None:
+    """Add the options of a verb that places views."""
+    replacing(verb)
+    verb.add_argument(
+        "--link",
+        choices=["auto", "reflink", "hardlink", "symlink", "copy"],
+        default="auto",
+        help="how to link a view's files to the library (default auto: the first way that works)",
+    )

@@ -1,0 +1,1 @@
+"""The command line: what people type, as the arguments that verbs get."""
