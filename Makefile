@@ -99,7 +99,7 @@ bench-library: setup ## what verify, ls, adopt and a version that shares 90 % co
 bench-growth: setup ## what each verb costs at three sizes, and how fast that grows; 15 minutes
 	$(RUN) -m benchmarks.bench_growth
 
-bench-mirror: setup ## the mirror beside nginx and olah, its cold misses, 50 clients at once, and other servers; 10 minutes
+bench-mirror: setup ## the mirror beside nginx and olah, HEAD requests, its cold misses, 50 clients at once, and other servers; 10 minutes
 	$(RUN) -m benchmarks.bench_mirror
 
 bench-prove: setup ## whether prove keeps its own promises, on the demo's app; an idle machine, eight minutes

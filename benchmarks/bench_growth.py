@@ -13,7 +13,6 @@ import http.client
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -267,8 +266,6 @@ def main() -> None:
     words.add_argument("--needs", default="10,100,1000")
     words.add_argument("--place", type=Path)
     options = words.parse_args()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # the hub has all files open
     for verb in options.verbs:
         sizes = [int(size) for size in (options.needs if verb in _NEEDS else options.sizes).split(",")]
         row: dict[str, dict[str, dict[str, float]]] = {}

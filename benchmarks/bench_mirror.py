@@ -4,6 +4,7 @@
 
 warm     a file that is here, at 1 and 32 connections: preheat, nginx with sendfile as the limit, olah as the peer
 servers  the same for the servers that ADR 7 chooses among, and nginx
+heads    HEAD requests for a file that is here, from 1, 16 and 64 clients, beside nginx
 tls      one connection, plain and under TLS, by curl
 cold     how long a file's first byte takes that is not here, beside the hub's own
 crowd    50 clients that ask for one cold file at once: what the hub has to send
@@ -25,11 +26,12 @@ from typing import Any
 
 from benchmarks.corpus import weights
 from benchmarks.drain import drain
+from benchmarks.heads import heads
 from benchmarks.hub.repo import read_repo
 from benchmarks.hub.serving import Hub, Manner
 from benchmarks.machine import describe, load
 from benchmarks.mirror_report import tables, write_report
-from benchmarks.mirrors import FILE, MODEL, SERVERS, Mirror, Place, Start, nginx, olah, preheat
+from benchmarks.mirrors import FILE, MODEL, SERVERS, Mirror, Place, Start, nginx, olah, preheat, preheat_alone
 from benchmarks.sides import NotHere
 
 RESULTS = Path(__file__).parent / "results" / "mirror.json"
@@ -37,6 +39,7 @@ Figures = dict[str, Any]
 _HTTPS = "-https"
 _WARM, _CROWD, _CLIENTS = 128_000_000, 500_000_000, 50
 _TURN_S, _MOST = 1.5, 128  # a turn lasts long enough that where the kernel puts two processes evens out
+_HEADS, _HEADS_S = (1, 16, 64), 2.0  # clients, and how long they ask
 _REPOS, _FILES, _COLD = 5, 6, 3_000_000
 
 
@@ -65,6 +68,7 @@ class Bench:
         rows: dict[str, Callable[[], Figures]] = {
             "warm": lambda: self._warm_file({"preheat": preheat, "nginx": nginx, "olah": olah}),
             "servers": lambda: self._warm_file({"preheat": preheat, "nginx": nginx, **SERVERS}),
+            "heads": self._heads,
             "tls": self._tls,
             "cold": self._cold,
             "crowd": self._crowd,
@@ -108,6 +112,22 @@ class Bench:
                     for name, mirror in there.items()
                 ]
             }  # fmt: skip
+
+    def _heads(self) -> Figures:
+        starts: dict[str, Start] = {"preheat": preheat_alone, "preheat, with an upstream": preheat, "nginx": nginx}
+        sides = []
+        for name, start in starts.items():
+            try:
+                with start(self.place) as mirror:
+                    drain(mirror.url, 1, 2)  # the file is here
+                    found = {n: [heads(mirror.url, n, _HEADS_S) for _ in range(self.rounds)] for n in _HEADS}
+                    sides.append({"name": name, "version": mirror.version, "peak_rss": mirror.peak_rss} | {
+                        str(n): {key: spread([one[key] for one in every]) for key in every[0]}
+                        for n, every in found.items()
+                    })  # fmt: skip
+            except NotHere as error:
+                self.absent.append(f"{name}: {error}")
+        return {"sides": sides}
 
     def _tls(self) -> Figures:
         curl = shutil.which("curl")
@@ -201,7 +221,7 @@ def _folder(at: Path) -> Iterator[Path]:
 def main() -> None:
     """Measure the requested rows; store the result of a complete run."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = ("warm", "servers", "tls", "cold", "crowd", "cold-https", "crowd-https")
+    every = ("warm", "servers", "heads", "tls", "cold", "crowd", "cold-https", "crowd-https")
     form.add_argument("rows", nargs="*", choices=[*every, []], metavar="ROW", help="only these")
     form.add_argument("--rounds", type=int, default=5, help="how often each has its turn (default 5)")
     form.add_argument("--scale", type=float, default=1.0, help="smaller files, for a trial that is not kept")

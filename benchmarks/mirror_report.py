@@ -27,7 +27,7 @@ def write_report(rows: dict[str, Any]) -> None:
 def tables(rows: dict[str, Any]) -> str:
     """Say what was measured, on what, and by which commands."""
     parts: list[str] = []
-    for name, make in (("warm", _warm), ("servers", _servers), ("tls", _tls), ("cold", _cold), ("crowd", _crowd)):
+    for name, make in (("warm", _warm), ("servers", _servers), ("heads", _heads), ("tls", _tls), *_MISSES):
         for which, words in ((name, ""), (f"{name}-https", ", with a hub over HTTPS")):
             if which in rows and "left_out" not in rows[which]:
                 heading, *lines = make(rows[which])
@@ -67,6 +67,20 @@ def _tls(row: dict[str, Any]) -> list[str]:
     return ["### Under TLS", "", f"One connection, by curl, whose own work is in it: {told}."]
 
 
+def _heads(row: dict[str, Any]) -> list[str]:
+    lines = [
+        "### HEAD requests for a file that is here",
+        "",
+        "| | 1 client, a second | 16 clients | 64 clients | 99 % within, ms, 64 clients | peak RSS MB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for side in row["sides"]:
+        rates = (_spread(side[n]["rate"]) for n in ("1", "16", "64"))
+        cells = (side["name"], *rates, _spread(side["64"]["p99_ms"]), f"{side['peak_rss'] / 1e6:.0f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, "", f"`benchmarks/heads.py` is the client; n = {row['sides'][0]['1']['rate']['n']}."]
+
+
 def _cold(row: dict[str, Any]) -> list[str]:
     lines = ["### First byte of a file that is not here", "", "| | ms | n |", "|---|---:|---:|"]
     return lines + [f"| {side['name']} | {_spread(side['ms'])} | {side['ms']['n']} |" for side in row["sides"]]
@@ -79,6 +93,9 @@ def _crowd(row: dict[str, Any]) -> list[str]:
         f"The hub sent {row['sent']['most']:.4f}× the file at most; all had it after {_spread(row['seconds'])} s; the "
         f"mirror's memory was {row['peak_rss']['most'] / 1e6:.0f} MB at most (n = {row['sent']['n']}).",
     ]
+
+
+_MISSES = (("cold", _cold), ("crowd", _crowd))
 
 
 def _machine(told: dict[str, Any]) -> str:

@@ -69,6 +69,18 @@ def preheat(place: Place, *more: str) -> Iterator[Mirror]:
 
 
 @contextlib.contextmanager
+def preheat_alone(place: Place) -> Iterator[Mirror]:
+    """Ours, with the model in its library, and no upstream."""
+    port = free_port()
+    library = ["--library", str(place.work / "library")]
+    subprocess.run([str(PREHEAT), "pull", "-q", MODEL, "--endpoint", f"hf={place.hub}", *library], check=True)
+    words = [str(PREHEAT), "mirror", "-q", "--listen", f"127.0.0.1:{port}", *library]
+    path = f"{MODEL}/resolve/main/{FILE}"
+    with _running("preheat", _said(str(PREHEAT), "--version"), words, port, path, place) as mirror:
+        yield mirror
+
+
+@contextlib.contextmanager
 def nginx(place: Place) -> Iterator[Mirror]:
     """The limit: nginx with sendfile, one process per core."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

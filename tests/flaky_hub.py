@@ -221,7 +221,7 @@ def knows_no_ranges(request: Request, full: Answer) -> Answer:
     """Send the whole file, whatever range was requested."""
     if not isinstance(full.body, Slice):
         return full
-    size = full.body.path.stat().st_size
+    size = Path(full.body.path).stat().st_size
     headers = {name: value for name, value in full.headers.items() if name not in ("Content-Range", "Accept-Ranges")}
     return Answer(200, headers | {"Content-Length": str(size)}, Slice(full.body.path, 0, size))
 

@@ -115,9 +115,6 @@ class _Worker:
         self._counts = counts
         self._bucket = bucket
         self._turn = threading.Lock()
-        self._open = {
-            entry.place: os.open(entry.place, os.O_RDONLY) for repo in repos.values() for entry in repo.entries.values()
-        }
 
     def serve(self, listening: socket.socket) -> None:
         while True:
@@ -140,19 +137,21 @@ class _Worker:
             return
         more = socket.MSG_MORE if said.stop > said.start else 0
         connection.sendall(head(said), more)
-        at, out, file = said.start, connection.fileno(), self._open[said.entry.place]
+        at, out = said.start, connection.fileno()
         step = _STEP if self._bucket else _LONG_STEP
-        try:
-            while at < said.stop:
-                count = min(said.stop - at, step)
-                if self._bucket:
-                    self._bucket.take(count)
-                count = os.sendfile(out, file, at, count)
-                at += count
-                self._count(0, count)
-        finally:
-            if at < said.stop:  # the client left: what still waits here has not left
-                self._count(0, -_unsent(connection))
+        # Opened for each answer: a repository may have more files than a process may have open.
+        with open(said.entry.place, "rb", buffering=0) as file:
+            try:
+                while at < said.stop:
+                    count = min(said.stop - at, step)
+                    if self._bucket:
+                        self._bucket.take(count)
+                    count = os.sendfile(out, file.fileno(), at, count)
+                    at += count
+                    self._count(0, count)
+            finally:
+                if at < said.stop:  # the client left: what still waits here has not left
+                    self._count(0, -_unsent(connection))
 
     def _count(self, requests: int, sent: int) -> None:
         with self._turn:

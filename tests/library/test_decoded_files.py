@@ -96,3 +96,26 @@ def test_threads_that_need_the_same_file_wait_for_one_decode(tmp_path: Path) -> 
     for thread in threads:
         thread.join()
     assert decoding.count == 1
+
+
+def test_a_file_that_has_just_changed_is_not_kept(tmp_path: Path) -> None:
+    path, count = tmp_path / "file", 0
+
+    def decode(_path: Path) -> str:
+        nonlocal count
+        count += 1
+        return "text"
+
+    replace_whole(path, "one")
+    young: Decoded[str] = Decoded(decode, len, settled_s=3600.0)
+    assert [young.read(path) for _ in range(3)] == ["text"] * 3
+    assert count == 3
+
+
+def test_a_symlink_is_read_anew_when_its_target_was_replaced(tmp_path: Path) -> None:
+    decoding, path, link = Decoding(), tmp_path / "file", tmp_path / "link"
+    link.symlink_to(path)
+    assert decoding.decoded.read(link) is None
+    for text in ("one", "two"):
+        replace_whole(path, text)
+        assert [decoding.decoded.read(link) for _ in range(2)] == [text] * 2

@@ -24,7 +24,7 @@ from preheat.mirror.http.messages import Answer, Request, Slice
 from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.server import Server
 from preheat.mirror.status.status_routes import greeting
-from preheat.mirror.upstream import fetches
+from preheat.mirror.upstream import arriving_blob, fetches
 from preheat.mirror.upstream.arriving_blob import Arrival
 from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
@@ -277,14 +277,14 @@ def arrivals(clients: list[str]) -> list[Arrival]:
 
 
 def test_a_download_without_readers_stops_before_one_with_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetches, "_LONELY_S", 0.0)
+    monkeypatch.setattr(arriving_blob, "LONELY_S", 0.0)
     lonely = arrivals(["b"])
-    assert fetches.dispensable(lonely, "b") is lonely[0]
+    assert arriving_blob.dispensable(lonely, "b") is lonely[0]
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=32), st.sampled_from("abc"))
 def test_only_a_client_with_more_than_its_share_loses_a_download(clients: list[str], newcomer: str) -> None:
-    going = fetches.dispensable(arrivals(clients), newcomer)
+    going = arriving_blob.dispensable(arrivals(clients), newcomer)
     most = max(map(clients.count, clients))
     assert (going is None) == (most <= clients.count(newcomer) + 1)
     if going is not None:

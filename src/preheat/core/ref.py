@@ -1,5 +1,6 @@
 """Ref: the name of a model as a user types it; its revision may be a branch, which can move."""
 
+import functools
 import hashlib
 import ipaddress
 import re
@@ -170,10 +171,7 @@ class Ref:
         if self.hub == URL or self.hub in ARCHIVES:
             host = quote(urlsplit(self.address).netloc, safe="")
             return _short(f"{host[:80]}--{_short_digest(self.repo)}--", quote(self.file_name, safe=""))
-        slug = f"{self.kind}s--" + quote(self.repo.replace("/", "--"), safe=" ")
-        if len(slug) <= _LONGEST_NAME:
-            return slug
-        return _short(f"{self.kind}s--{_short_digest(self.repo)}--", slug)
+        return _slug(self.kind, self.repo)
 
     @property
     def how_to_get(self) -> str:
@@ -202,6 +200,7 @@ def read_path(text: str) -> Path:
         ) from error
 
 
+@functools.lru_cache(maxsize=256)
 def is_repository(ref: Ref) -> bool:
     """Whether the repository's name is valid on its hub; for refs from the network."""
     try:
@@ -214,6 +213,7 @@ def is_repository(ref: Ref) -> bool:
     return (named.hub, named.kind, named.repo, named.revision) == (ref.hub, MODEL, ref.repo, revision)
 
 
+@functools.lru_cache(maxsize=256)
 def is_revision(text: str) -> bool:
     """Whether `text` is valid as a git branch, tag or commit (the main rules of git-check-ref-format(1))."""
     return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
@@ -238,6 +238,12 @@ def _near(host: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith((".local", ".lan", ".internal", ".home.arpa", ".localhost"))
+
+
+@functools.lru_cache(maxsize=256)
+def _slug(kind: str, repo: str) -> str:
+    slug = f"{kind}s--" + quote(repo.replace("/", "--"), safe=" ")
+    return slug if len(slug) <= _LONGEST_NAME else _short(f"{kind}s--{_short_digest(repo)}--", slug)
 
 
 def _short(front: str, back: str) -> str:

@@ -1,38 +1,50 @@
 """Decoded files: a cache of decoded small files, valid while the files are unchanged."""
 
 import os
+import stat
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-_Stat = tuple[int, int, int, int, int]
+_Stat = tuple[int, ...]  # device, inode, size, mtime, ctime; empty if it is unknown
 _LOCKS = 16
 
 
 class Decoded(Generic[Value]):
     """An LRU cache of decoded values by path, up to a total weight of `heaviest`. Thread-safe.
 
-    Every read costs a stat(2). A file is decoded again when its inode, size, mtime or ctime changes. Threads that read
-    the same file at once wait for one decode. Exceptions of `decode` are raised and not cached.
+    Every read costs an lstat(2), also of a missing file. A file is decoded again when its inode, size, mtime or ctime
+    changes. With `settled_s`, a file that changed less than that ago is decoded each time: a filesystem's clock is
+    coarse, and inode numbers are used again. Threads that read the same file at once wait for one decode. Exceptions of
+    `decode` are raised and not cached.
     """
 
     def __init__(
-        self, decode: Callable[[Path], Value | None], weigh: Callable[[Value], int], heaviest: int = 60_000
+        self,
+        decode: Callable[[Path], Value | None],
+        weigh: Callable[[Value], int],
+        heaviest: int = 60_000,
+        settled_s: float = 0.0,
     ) -> None:
+        self._settled_s = settled_s
         self._decode = decode
         self._weigh = weigh
         self._heaviest = heaviest
         self._turn = threading.Lock()  # guards the three below
-        self._kept: OrderedDict[Path, tuple[_Stat, Value]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[_Stat, Value]] = OrderedDict()
         self._weight = 0
         self._alone = [threading.Lock() for _ in range(_LOCKS)]
 
-    def read(self, path: Path) -> Value | None:
+    def read(self, path: Path | str) -> Value | None:
         """Return the decoded content of the file, or None if the file is missing."""
+        path = str(path)
         stat = _stat(path)
+        if stat is None:
+            return None
         known = self._known(path, stat)
         if known is not None:
             return known
@@ -40,26 +52,31 @@ class Decoded(Generic[Value]):
             stat = _stat(path)
             known = self._known(path, stat)
             if known is None:
-                known = self._decode(path)
-                if known is not None and stat is not None and stat == _stat(path):
+                known = self._decode(Path(path))
+                if known is not None and stat and stat == _stat(path) and self._is_settled(stat):
                     self._keep(path, stat, known)
         return known
 
-    def wrote(self, path: Path, inode: int, value: Value) -> None:
+    def wrote(self, path: Path | str, inode: int, value: Value) -> None:
         """Cache the value of a file that this process just wrote, if the file still has the inode number `inode`."""
+        path = str(path)
         stat = _stat(path)
-        if stat is not None and stat[1] == inode:
+        if stat and stat[1] == inode:
             self._keep(path, stat, value)
 
-    def touch(self, path: Path) -> None:
+    def touch(self, path: Path | str) -> None:
         """Set the file's times to now without invalidating its cached value; raise OSError."""
+        path = str(path)
         before = _stat(path)
         os.utime(path, follow_symlinks=False)
         known, after = self._known(path, before), _stat(path)
-        if known is not None and before is not None and after is not None and before[:3] == after[:3]:
+        if known is not None and before and after and before[:3] == after[:3]:
             self._keep(path, after, known)
 
-    def _known(self, path: Path, stat: _Stat | None) -> Value | None:
+    def _is_settled(self, stat: _Stat) -> bool:
+        return not self._settled_s or time.time() - max(stat[3:]) / 1e9 > self._settled_s
+
+    def _known(self, path: str, stat: _Stat | None) -> Value | None:
         with self._turn:
             kept = self._kept.get(path)
             if kept is None:
@@ -71,7 +88,7 @@ class Decoded(Generic[Value]):
             self._kept.move_to_end(path)
             return kept[1]
 
-    def _keep(self, path: Path, stat: _Stat, value: Value) -> None:
+    def _keep(self, path: str, stat: _Stat, value: Value) -> None:
         with self._turn:
             before = self._kept.pop(path, None)
             self._weight += self._weigh(value) - (self._weigh(before[1]) if before is not None else 0)
@@ -81,9 +98,17 @@ class Decoded(Generic[Value]):
                 self._weight -= self._weigh(oldest)
 
 
-def _stat(path: Path) -> _Stat | None:
+def _stat(path: str) -> _Stat | None:
+    """Return a file's stat; None if it is missing."""
     try:
-        status = path.stat()
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError:
-        return None  # `decode` raises the error
+        return ()  # `decode` raises the error
+    if stat.S_ISLNK(status.st_mode):
+        try:
+            status = os.stat(path)  # noqa: PTH116 - faster than Path: a mirror does this for each request
+        except OSError:
+            return ()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -211,12 +211,12 @@ class Library:
                     found.append(file)
         return tuple(found)
 
-    def sound(self, file: File) -> bool:
-        """Return whether the library has the file and its bytes are right; quarantine a corrupt blob.
+    def sound_size(self, file: File) -> int | None:
+        """Return the size of a file's blob, in bytes; None if it is missing or corrupt. Quarantine a corrupt blob.
 
         For servers: costs one stat(2) while the blob is unchanged, and hashes it once when it changes.
         """
-        return self._soundness.check(file)
+        return self._soundness.check(file, self.location(file.digest))
 
     @functools.cached_property
     def _soundness(self) -> "Soundness":

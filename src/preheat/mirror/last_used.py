@@ -3,7 +3,6 @@
 import threading
 import time
 
-from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.records.records import Records
 
@@ -18,15 +17,16 @@ class Uses:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._turn = threading.Lock()
-        self._noted: dict[Ref, float] = {}
+        self._noted: dict[tuple[str, ...], float] = {}
 
     def note(self, snapshot: Snapshot) -> None:
         """Record that a version is used now."""
-        ref, now = snapshot.ref.at(snapshot.commit), time.monotonic()
+        ref, now = snapshot.ref, time.monotonic()
+        version = ref.hub, ref.kind, ref.repo, snapshot.commit
         with self._turn:
-            if now - self._noted.get(ref, float("-inf")) < _NOTED_EVERY_S:
+            if now - self._noted.get(version, float("-inf")) < _NOTED_EVERY_S:
                 return
             if len(self._noted) >= _MOST:
                 self._noted.clear()
-            self._noted[ref] = now
-        self._records.used(ref)
+            self._noted[version] = now
+        self._records.used(ref.at(snapshot.commit))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from preheat.core.digest import Digest
@@ -34,6 +34,10 @@ class Way:
     name: str
     hub: Hub
     snapshot: Snapshot
+
+    def only(self, file: File) -> "Way":
+        """Return the way to one file of the snapshot."""
+        return replace(self, snapshot=replace(self.snapshot, files=(file,)))
 
     def files(self) -> dict[Digest, File]:
         """Return the files of the snapshot by digest."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Refused
 from preheat.mirror.http.redact import redact
-from preheat.mirror.http.request_head import Head, end_of_head, read_head
+from preheat.mirror.http.request_head import Head, HeadReader, end_of_head, read_head
 
 GOOD = b"GET /a/b?c=d HTTP/1.1\r\nHost: mirror.lan:8000\r\nUser-Agent: hf/1\r\n\r\n"
 
@@ -115,3 +115,35 @@ def test_secrets_in_a_url_are_not_shown(path: str, secret: str) -> None:
     assert redact(f"/{path.replace('hf_', '').replace('ms-', '')}?Revision=main&cursor=1000").endswith(
         "?Revision=main&cursor=1000"
     )
+
+
+HEADS = (
+    GOOD,
+    GOOD.replace(b"GET", b"HEAD"),
+    GOOD.replace(b"/a/b?c=d", b"/other"),
+    GOOD.replace(b"/a/b", b"no-slash"),
+    GOOD.replace(b"/a/b", b"/a\x01b"),
+    GOOD.replace(b"/a/b", b"/\xff"),
+    GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    GOOD.replace(b"HTTP/1.1", b"HTTP/2.0"),
+    GOOD.replace(b"hf/1", b"hf/2"),
+    GOOD.replace(b"GET /a", b"FETCH /a"),
+    GOOD.replace(b"/a/b", b"/" + b"a" * 9000),
+    GOOD.replace(b"hf/1", b"h" * 5000),
+    request("Content-Length: 5", method="POST", target="/one"),
+    request("Content-Length: 5", method="POST", target="/two"),
+    request("Transfer-Encoding: chunked", method="POST"),
+    request("Transfer-Encoding: chunked"),
+    request("Connection: close"),
+)
+
+
+@given(st.lists(st.sampled_from(HEADS), max_size=8))
+def test_a_head_is_read_the_same_whatever_came_before_it_on_the_connection(raws: list[bytes]) -> None:
+    reader = HeadReader(ServerLimits())
+    for raw in raws:
+        try:
+            told: Head | int = reader.read(raw)
+        except Refused as refused:
+            told = refused.answer.status
+        assert told == read(raw)

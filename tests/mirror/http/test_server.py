@@ -163,6 +163,25 @@ def test_a_truncated_request_is_no_internal_error(mirror: Mirror, capfd: pytest.
 
 
 @pytest.mark.parametrize(
+    "words", [b"\r\n", b"\r", b"\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: 1\r\nHost: a\r\n\r\na\r\n"]
+)
+def test_an_empty_line_begins_a_request(tmp_path: Path, words: bytes) -> None:
+    mirror = Mirror(tmp_path, limits=ServerLimits(idle_s=60.0, head_s=0.2))
+    with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
+        raw.sendall(words)
+        while raw.recv(1000):
+            pass
+
+
+def test_empty_lines_before_a_request_are_ignored(mirror: Mirror) -> None:
+    with socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
+        for piece in (b"\r", b"\n\r\n", b"\r\nHEAD /acme/tiny HTTP/1.1\r\nHost: a\r\n\r\n"):
+            raw.sendall(piece)
+            time.sleep(0.02)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
     "words",
     [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na"],
 )

@@ -79,6 +79,7 @@ class Records:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._decoded: Decoded[_Known] = Decoded(self._read, lambda known: 1 + len(known.snapshot.files))
+        self._pointing: Decoded[tuple[str, str]] = Decoded(_ref_file, lambda _file: 1, settled_s=0.1)
 
     def write(self, snapshot: Snapshot, by: str = "") -> None:
         """Write the snapshot's list of files and `by` (see `MIRROR`), and the commit that its ref points to."""
@@ -99,13 +100,13 @@ class Records:
     def find(self, ref: Ref) -> Snapshot | None:
         """Return the snapshot that `ref` last pointed to, or None. It lists all files, downloaded or not."""
         commit = ref.revision if ref.pinned else self._commit(ref)
-        known = self._decoded.read(self._folder(ref) / f"{commit}.json") if commit else None
+        known = self._decoded.read(self._path(ref, commit)) if commit else None
         # Two folders may have the same slug; so may two repositories, on a case-insensitive filesystem.
         return known.snapshot.named(ref) if known is not None and _same(known.snapshot.ref, ref) else None
 
     def added_by(self, ref: Ref) -> str | None:
         """Return `by` of the commit that a ref is pinned to (see RecordSummary), or None if it has no record."""
-        known = self._decoded.read(self._folder(ref) / f"{ref.revision}.json")
+        known = self._decoded.read(self._path(ref, ref.revision))
         return known.by if known is not None and _same(known.snapshot.ref, ref) else None
 
     def all(self) -> Iterator[Snapshot]:
@@ -139,7 +140,7 @@ class Records:
     def used(self, ref: Ref) -> None:
         """Set the last use of the commit that a ref is pinned to; do nothing if the record is not writable."""
         with contextlib.suppress(OSError):
-            self._decoded.touch(self._folder(ref) / f"{ref.revision}.json")
+            self._decoded.touch(self._path(ref, ref.revision))
 
     def used_at(self, ref: Ref) -> float:
         """Return when the commit that a ref is pinned to was last used or written, in epoch seconds; 0 if no record."""
@@ -182,8 +183,13 @@ class Records:
     def _folder(self, ref: Ref) -> Path:
         return self._root / ref.hub / ref.slug
 
+    def _path(self, ref: Ref, commit: str) -> str:
+        # A string, because a mirror needs it for each request, and building a Path takes several times as long.
+        return f"{self._root}/{ref.hub}/{ref.slug}/{commit}.json"
+
     def _commit(self, ref: Ref) -> str:
-        return _ref_file(self._folder(ref) / "refs" / _name(ref.revision))[0]
+        told = self._pointing.read(f"{self._root}/{ref.hub}/{ref.slug}/refs/{_name(ref.revision)}")
+        return told[0] if told is not None else ""
 
     def _read(self, path: Path) -> "_Known | None":
         record = _decoded(path, _Record)

@@ -44,6 +44,8 @@ def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable
 
 
 def _matches(patterns: tuple[str, ...], ref: Ref, *also: str) -> bool:
+    if not patterns:
+        return False
     whole = str(ref.at(ref.branch)).casefold()
     names = (whole, whole.partition(":")[2], *(name.casefold() for name in also))
     return any(fnmatchcase(name, pattern.casefold()) for pattern in patterns for name in names)

@@ -77,8 +77,11 @@ def _shown(request: Request) -> Iterable[str]:
 
 
 def _cookie(request: Request) -> str:
+    shown = request.headers.get("cookie")
+    if not shown:
+        return ""
     try:
-        cookies = SimpleCookie(request.headers.get("cookie", ""))
+        cookies = SimpleCookie(shown)
     except CookieError:
         return ""
     return cookies[COOKIE].value if COOKIE in cookies else ""

@@ -1,13 +1,12 @@
 """File answer: respond with a file of a snapshot, or a range of it."""
 
-import contextlib
 import re
-from pathlib import Path
 
 from preheat.core.digest import SHA256
 from preheat.core.errors import IntegrityError
 from preheat.core.snapshot import File
 from preheat.mirror.api.folders import ServedSnapshot
+from preheat.mirror.http.lead import about_to_wait
 from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
 
 UNVERIFIED = "X-Preheat-Unverified"
@@ -22,8 +21,6 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     """
     found.admit(file)
     place = found.locate(file)
-    if place is not None:
-        _require_size(place, file)
     empty = file.size == 0 and file.digest.hasher(0).hexdigest() == file.digest.hex
     if place is None and found.fetch is None and not empty:
         return None
@@ -56,6 +53,7 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     if file.size == 0 and not empty:
         raise IntegrityError(f"{file.path} is listed as empty, but its digest is not that of an empty file")
     assert found.fetch is not None
+    about_to_wait()
     arriving = found.fetch(file)
     if empty:
         return Answer(status, headers, b"")  # no bytes to wait for
@@ -63,14 +61,6 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     if not arriving.verified and (start, stop) != (0, file.size):
         headers[UNVERIFIED] = "not verified: the file is still being downloaded"
     return Answer(status, headers, Flow(arriving, start, stop, age))
-
-
-def _require_size(place: Path, file: File) -> None:
-    """Raise IntegrityError if a listing's size differs from the blob's: the wrong response would look complete."""
-    with contextlib.suppress(OSError):  # it was just removed: opening it will report that
-        size = place.stat().st_size
-        if size != file.size:
-            raise IntegrityError(f"{file.path} is listed with {file.size} bytes, but its blob has {size}")
 
 
 def provenance(found: ServedSnapshot) -> dict[str, str]:

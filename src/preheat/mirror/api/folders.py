@@ -25,7 +25,7 @@ class ServedSnapshot:
     """
 
     snapshot: Snapshot
-    locate: Callable[[File], Path | None]
+    locate: Callable[[File], Path | str | None]
     revisions: Callable[[], Mapping[str, str]] = dict
     admit: Callable[[File], None] = lambda _file: None
     fetch: Callable[[File], Arriving] | None = None

@@ -5,7 +5,6 @@ What only preheats have is served to them in the same form: what apps' starts ma
 """
 
 import re
-from dataclasses import replace
 from urllib.parse import parse_qs, quote
 
 import msgspec
@@ -54,7 +53,7 @@ def answer(request: Request, find: Find) -> Answer:
         full = refused.answer
     except PreheatError as error:
         full = _answer_error(error, known=bool(bearer(request)))
-    return replace(full, body=b"") if request.method == "HEAD" else full
+    return Answer(full.status, full.headers) if request.method == "HEAD" and full.body else full
 
 
 def _answer_error(error: PreheatError, *, known: bool) -> Answer:

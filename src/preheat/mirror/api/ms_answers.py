@@ -83,7 +83,7 @@ def file_sha256(found: ServedSnapshot, file: File) -> str:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _read_sha256(place: Path, file: File) -> str:
+def _read_sha256(place: Path | str, file: File) -> str:
     """Return a file's SHA-256, after a check of its known digest."""
     known, wanted = file.digest.hasher(file.size), hashlib.sha256()
     try:

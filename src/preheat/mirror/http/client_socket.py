@@ -9,6 +9,7 @@ import struct
 import sys
 import time
 
+from preheat.mirror.http.lead import about_to_wait
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.request_head import end_of_head
 from preheat.mirror.http.slow_clients import SendRate
@@ -37,6 +38,7 @@ class Wire:
         self._socket: socket.socket = connection
         self._limits = limits
         self._received = bytearray()
+        self._begun = False
         self._pace = SendRate(limits)
         connection.settimeout(0)
         with contextlib.suppress(OSError):
@@ -73,10 +75,12 @@ class Wire:
 
     # ---- receiving
 
-    def is_quiet(self, within_s: float) -> bool:
-        """Wait for the first byte of a request; return whether none has arrived within `within_s` seconds."""
-        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
-        return not self._received and not pending and not _ready(self._socket, select.POLLIN, within_s)
+    def has_more(self) -> bool:
+        """Whether another request has arrived, of which waiting for the socket would not tell."""
+        if self._received and self._end():
+            return True
+        # What is decrypted already; the rest is in the socket.
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0 and self.read_ahead()
 
     def read_ahead(self) -> bool:
         """Read what has arrived of a request's head, without waiting; return whether a thread can go on with it."""
@@ -91,33 +95,35 @@ class Wire:
 
     @property
     def begun(self) -> bool:
-        """Whether a request has begun to arrive."""
-        return bool(self._received)
+        """Whether a request has begun to arrive, be it by an empty line."""
+        return self._begun
 
     def _take(self, more: bytes) -> None:
-        begun = self.begun
         self._received += more
-        # Empty lines before a request are ignored (RFC 9112 section 2.2).
-        while not begun and self._received[:2] == b"\r\n":
-            del self._received[:2]
+        self._begun = True
+
+    def _give(self, count: int) -> bytes:
+        given = bytes(self._received[:count])
+        del self._received[:count]
+        self._begun = bool(self._received)
+        return given
 
     def head(self) -> bytes:
         """Read a request's head; b"" if the client disconnects first. Raise TooLong if it exceeds the limit."""
-        deadline = time.monotonic() + (self._limits.head_s if self._received else self._limits.idle_s)
+        deadline = time.monotonic() + (self._limits.head_s if self._begun else self._limits.idle_s)
         while not (end := self._end()):
             if len(self._received) > self._limits.head_size:
                 raise TooLong(line=b"\n" not in self._received)
-            begun = bool(self._received)
+            begun = self._begun
             more = self._receive(deadline)
             if not more:
-                if begun:
+                if self._received:
                     raise ConnectionResetError("the client disconnected in the middle of its request")
                 return b""
             self._take(more)
             if not begun:
                 deadline = time.monotonic() + self._limits.head_s
-        head = bytes(self._received[:end])
-        del self._received[:end]
+        head = self._give(end)
         if len(head) > self._limits.head_size:
             raise TooLong(line=b"\n" not in head[: self._limits.head_size])
         return head
@@ -130,11 +136,12 @@ class Wire:
             if not more:
                 raise ConnectionResetError("the client disconnected in the middle of its request")
             self._received += more
-        body = bytes(self._received[:length])
-        del self._received[:length]
-        return body
+        return self._give(length)
 
     def _end(self) -> int:
+        # Empty lines before a request are ignored (RFC 9112 section 2.2), but not for its deadline.
+        while self._received[:2] == b"\r\n":
+            del self._received[:2]
         return end_of_head(self._received)
 
     def _receive(self, deadline: float) -> bytes:
@@ -150,11 +157,20 @@ class Wire:
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Send bytes; `more` means that further bytes follow at once."""
-        left = memoryview(data)
+        flags = _MORE if more and not self.secure else 0
+        try:
+            count = self._socket.send(data, flags)  # all of it, unless the client receives slowly
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            count = 0
+        self._pace.sent += count
+        if count < len(data):
+            self._send_rest(memoryview(data)[count:], flags)
+
+    def _send_rest(self, left: memoryview, flags: int) -> None:
         with self._pace.sending(self._socket):
             while left:
                 try:
-                    count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+                    count = self._socket.send(left, flags)
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     self._stall(select.POLLOUT)
                 except ssl.SSLWantReadError:
@@ -172,6 +188,8 @@ class Wire:
         if self.secure:
             return self._send_copied(source, start, stop)
         out, at = self._socket.fileno(), start
+        if stop - start > _READ:
+            about_to_wait()
         # Block in few calls instead of waking for each window that opens; SO_SNDTIMEO makes them return for `look`.
         self._socket.settimeout(None)
         try:
@@ -211,6 +229,7 @@ class Wire:
 
     def _stall(self, wanted: int) -> None:
         """Wait until the client can receive more; raise TooSlow if it receives too slowly."""
+        about_to_wait()
         _ready(self._socket, wanted, _LOOK_S)
         self._pace.look(self._socket)
 
@@ -234,6 +253,9 @@ class Wire:
         self._socket.close()
 
     def _wait(self, wanted: int, deadline: float) -> None:
+        if _ready(self._socket, wanted, 0):
+            return
+        about_to_wait()
         if not _ready(self._socket, wanted, deadline - time.monotonic()):
             raise TimeoutError("the client timed out")
 

@@ -5,15 +5,12 @@ import ipaddress
 import re
 import socket
 import ssl
-import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import lru_cache, partial
 from io import FileIO
-from typing import BinaryIO
 
 from preheat.core.events import Answered, Listener
 from preheat.mirror.http.client_socket import TooLong, Wire
@@ -22,7 +19,7 @@ from preheat.mirror.http.messages import Answer, Flow, Refused, Request, Slice, 
 from preheat.mirror.http.open_connections import Crowd
 from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.redact import redact
-from preheat.mirror.http.request_head import Head, read_head
+from preheat.mirror.http.request_head import Head, HeadReader
 
 # The statuses of RFC 9110 section 15 that a mirror uses.
 _REASONS = {
@@ -68,6 +65,8 @@ class Connection:
         self._crowd = terms.crowd
         self._greeted = not secure
         self._keep = True
+        self._cut = False
+        self._heads = HeadReader(terms.limits)
         self._head: Head | None = None
         self._since = time.monotonic()
 
@@ -90,31 +89,36 @@ class Connection:
         self.wire.cut()
 
     def serve(self, tls: ssl.SSLContext | None, crowd: Crowd) -> bool:
-        """Serve requests, as a member of `crowd`, until the client pauses, or the connection ends; raise only for bugs.
+        """Serve the requests that have arrived, as a member of `crowd`; raise only for bugs.
 
-        Return whether it goes on: call this again when the client has sent something.
+        Return whether it goes on: call this again when the client has sent something. Otherwise call `end`.
         """
-        cut, self._crowd = False, crowd
+        self._crowd = crowd
         try:
-            if not self._greeted and tls is not None and not self.wire.greet(tls):
-                self._refuse(refuse(400, "this mirror requires https"))
-                self._keep = False
-            self._greeted = True
+            if self._greeted:
+                self._one()
+            else:
+                self._greet(tls)
             while self._keep and not crowd.stopping:
-                if self.wire.is_quiet(self._terms.limits.linger_s):
+                if not self.wire.has_more():
                     return True
                 self._one()
         except (OSError, TooLong):
             # Ignored: the client disconnected, timed out, or was disconnected to make room.
-            cut = self._head is not None
-        except BaseException:
-            self.wire.close()
-            raise
-        if cut:
+            self._cut = self._head is not None
+        return False
+
+    def end(self) -> None:
+        """Close the connection."""
+        if self._cut:
             self.wire.cut()
         else:
             self.wire.close()
-        return False
+
+    def _greet(self, tls: ssl.SSLContext | None) -> None:
+        if tls is not None and not self.wire.greet(tls):
+            self._refuse(refuse(400, "this mirror requires https"))
+        self._greeted = True
 
     def _one(self) -> None:
         self._head = None
@@ -131,7 +135,7 @@ class Connection:
             return
         self._since = time.monotonic()
         try:
-            self._head = read_head(raw, self._terms.limits)
+            self._head = self._heads.read(raw)
         except Refused as refused:
             self._refuse(refused.answer)
             return
@@ -176,39 +180,46 @@ class Connection:
         self._send(answer)
 
     def _send(self, answer: Answer) -> None:
-        if self._head is not None and self._head.method == "HEAD":
-            answer = replace(answer, body=b"")
-        with contextlib.ExitStack() as closing:
-            file: BinaryIO | None = None
-            if isinstance(answer.body, Slice):
+        if self._head is not None and self._head.method == "HEAD" and answer.body:
+            answer = Answer(answer.status, answer.headers)
+        match answer.body:
+            case bytes() as body:
+                self._send_by(answer, lambda words: self.wire.send(words + body))
+            case Flow() as flow:
+                self._send_by(answer, partial(self._send_flow, flow))
+            case Slice(path, start, stop):
                 try:
-                    file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
+                    file = FileIO(path)
                 except OSError:
-                    answer = refuse(404, "the file has just been removed from this mirror")
-            self._keep &= not self._crowd.stopping and answer.headers.get("Connection") != "close"
-            words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
-            before = self.wire.sent + len(words)
-            try:
-                match answer.body:
-                    case bytes():
-                        self.wire.send(words + answer.body)
-                    case Flow():
-                        self.wire.send(words)
-                        self._send_flow(answer.body)
-                    case Slice(_, start, stop) if file is not None and start < stop:
-                        self.wire.send(words, more=True)
-                        self._send_file(file, start, stop)
-                    case _:
-                        self.wire.send(words)
-            finally:
-                self._tell(answer, max(0, self.wire.sent - before))
+                    self._send(refuse(404, "the file has just been removed from this mirror"))
+                    return
+                with file:
+                    self._send_by(answer, partial(self._send_slice, file, start, stop))
 
-    def _send_flow(self, flow: Flow) -> None:
+    def _send_by(self, answer: Answer, send: Callable[[bytes], None]) -> None:
+        words = self._words(answer)
+        before = self.wire.sent + len(words)
+        try:
+            send(words)
+        finally:
+            self._tell(answer, max(0, self.wire.sent - before))
+
+    def _words(self, answer: Answer) -> bytes:
+        self._keep &= not self._crowd.stopping and answer.headers.get("Connection") != "close"
+        return _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
+
+    def _send_slice(self, file: FileIO, start: int, stop: int, words: bytes) -> None:
+        self.wire.send(words, more=start < stop)
+        if start < stop:
+            self._send_file(file, start, stop)
+
+    def _send_flow(self, flow: Flow, words: bytes) -> None:
+        self.wire.send(words)
         with contextlib.closing(flow.pieces()) as pieces:
             for file, start, stop in pieces:
                 self._send_file(file, start, stop)
 
-    def _send_file(self, file: BinaryIO | FileIO, start: int, stop: int) -> None:
+    def _send_file(self, file: FileIO, start: int, stop: int) -> None:
         if self.wire.send_file(file.fileno(), start, stop) < stop - start:
             # If the file was truncated, the client would wait for the rest: close the connection.
             raise ConnectionAbortedError("the file was truncated")
@@ -223,10 +234,11 @@ class Connection:
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     """Encode status line and headers. Replaces CR, LF and NUL in values, so that no value can start another header."""
-    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat"]
-    lines.append(f"Date: {formatdate(usegmt=True)}")
-    headers = ((name, value) for name, value in answer.headers.items() if name != "Connection")
-    lines += [f"{name}: {_CONTROL.sub('?', value)}" for name, value in headers]
+    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat", _date(int(time.time()))]
+    fields = [f"{name}: {value}" for name, value in answer.headers.items() if name != "Connection"]
+    if _CONTROL.search("".join(fields)):
+        fields = [_CONTROL.sub("?", field) for field in fields]
+    lines += fields
     if not keep:
         lines.append("Connection: close")
     elif old:
@@ -234,25 +246,9 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
 
 
-def serving(
-    connection: Connection, tls: ssl.SSLContext | None, crowd: Crowd, leave: Callable[..., None]
-) -> threading.Thread:
-    """Return a thread that serves a connection as a member of `crowd`.
-
-    It calls `leave(goes_on=…)` at the end with what `serve` returned. A bug prints a traceback and ends only that
-    thread.
-    """
-
-    def serve() -> None:
-        goes_on = False
-        try:
-            goes_on = connection.serve(tls, crowd)
-        except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
-            traceback.print_exc(file=sys.stderr)
-        finally:
-            leave(goes_on=goes_on)
-
-    return threading.Thread(target=serve, daemon=True)
+@lru_cache(maxsize=2)
+def _date(now: int) -> str:
+    return f"Date: {formatdate(now, usegmt=True)}"
 
 
 def network_of(address: str) -> str:

@@ -77,11 +77,15 @@ class IdleConnections(Generic[_Visitor]):
     """Watch connections until a request has arrived, then call `begin`.
 
     `waiting` connections may be silent, each for `idle_s` seconds, and `connections` may have sent a part of a request,
-    each for `head_s` seconds. If there are more, a connection of the client with the most is closed. `enter` is
-    thread-safe; one thread calls `look` in a loop, and `begin` is called in it.
+    each for `head_s` seconds. If there are more, a connection of the client with the most is closed. One thread at a
+    time calls `look`, and `begin` is called in it; all else is thread-safe.
+
+    `begin` gets a connection that is still watched, so that a short request costs no system call for that: call
+    `resume` after it, or `unwatch` before the socket is closed or another thread calls `look`. `begin` returns whether
+    its thread may go on.
     """
 
-    def __init__(self, limits: ServerLimits, begin: Callable[[_Visitor], None]) -> None:
+    def __init__(self, limits: ServerLimits, begin: Callable[[_Visitor], bool]) -> None:
         self._begin = begin
         self._selector = selectors.DefaultSelector()
         self._turn = threading.Lock()  # guards all below
@@ -102,17 +106,31 @@ class IdleConnections(Generic[_Visitor]):
         with self._turn:
             if not self._closed:
                 self._selector.register(visitor.socket, selectors.EVENT_READ, visitor)
-                self._close(self._silent.add(visitor))
+                self._wait(visitor)
                 return
         visitor.hang_up()
+
+    def resume(self, visitor: _Visitor) -> None:
+        """Let a connection wait that is still watched."""
+        with self._turn:
+            if not self._closed:
+                self._wait(visitor)
+                return
+        self.unwatch(visitor)
+        visitor.hang_up()
+
+    def unwatch(self, visitor: _Visitor) -> None:
+        """Stop watching a connection."""
+        with self._turn:
+            self._unregister(visitor)
 
     def look(self) -> None:
         """Wait for connections that have something to read, and begin them; close those that waited too long."""
         for key, _ in self._selector.select(_LOOK_EVERY_S):
             if callable(key.data):
                 key.data()
-            elif self._take(key.data):
-                self._begin(key.data)
+            elif self._take(key.data) and not self._begin(key.data):
+                return
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now
@@ -135,23 +153,26 @@ class IdleConnections(Generic[_Visitor]):
                 self._close(one)
 
     def _take(self, visitor: _Visitor) -> bool:
-        """Read from a connection; return whether it has left, to be served."""
+        """Read from a connection; return whether it no longer waits, to be served."""
         with self._turn:
             if visitor not in self._silent.until and visitor not in self._begun.until:
                 return False  # it was just closed
             if visitor.ready():
-                return self._leave(visitor)
+                return self._silent.remove(visitor) or self._begun.remove(visitor)
             if visitor.begun and self._silent.remove(visitor):
                 self._close(self._begun.add(visitor))
             return False
 
+    def _wait(self, visitor: _Visitor) -> None:
+        self._close((self._begun if visitor.begun else self._silent).add(visitor))
+
     def _close(self, visitor: _Visitor | None) -> None:
         if visitor is not None:
-            self._leave(visitor)
+            self._silent.remove(visitor)
+            self._begun.remove(visitor)
+            self._unregister(visitor)
             visitor.hang_up()
 
-    def _leave(self, visitor: _Visitor) -> bool:
-        left = self._silent.remove(visitor) or self._begun.remove(visitor)
+    def _unregister(self, visitor: _Visitor) -> None:
         with contextlib.suppress(KeyError, ValueError, OSError):
             self._selector.unregister(visitor.socket)
-        return left

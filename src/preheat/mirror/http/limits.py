@@ -12,8 +12,7 @@ _MOST_DESCRIPTORS, _MOST_WAITING, _LEAST_WAITING = 65_536, 16_384, 64
 class ServerLimits:
     """Sizes in bytes, times in seconds.
 
-    `connections` limits the connections with a request in progress, `waiting` the others. `linger_s` is how long a
-    connection keeps its thread after a response.
+    `connections` limits the connections with a request in progress, `waiting` the others.
     `head_size` and `head_s` limit the request line and headers, `head_s` from their first byte to their last; `idle_s`
     limits the wait for the first byte. `bodies_size` limits all request bodies being read at a time. A client that
     receives fewer than `least_rate` bytes a second over `slow_s` is disconnected.
@@ -21,7 +20,6 @@ class ServerLimits:
 
     connections: int = 512
     waiting: int = _MOST_WAITING
-    linger_s: float = 0.02
     head_size: int = 32_768
     target_size: int = 8_192
     fields: int = 100

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 
 MOST_FIELDS = 20_000
+_BEARER = re.compile(r"bearer +([!-~]{1,4096})", re.IGNORECASE)
+_ORIGIN = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def scheme_of(request: Request) -> str:
 class Slice:
     """Bytes `start` to `stop`, exclusive, of the file at `path`."""
 
-    path: Path
+    path: Path | str
     start: int
     stop: int
 
@@ -90,7 +92,8 @@ class Refused(Exception):
 
 def bearer(request: Request) -> str:
     """Return the request's bearer token; "" if there is no valid one."""
-    match = re.fullmatch(r"bearer +([!-~]{1,4096})", request.headers.get("authorization", ""), re.IGNORECASE)
+    shown = request.headers.get("authorization")
+    match = _BEARER.fullmatch(shown) if shown else None
     return match[1] if match else ""
 
 
@@ -112,13 +115,15 @@ def read_target(target: str) -> tuple[list[str], dict[str, list[str]]]:
 
     Raise Refused (400) if it is invalid.
     """
-    path, _, query = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*", "", target).partition("#")[0].partition("?")
+    path, _, query = _ORIGIN.sub("", target).partition("#")[0].partition("?")
     try:
-        segments = [unquote_to_bytes(segment.encode("latin-1")).decode() for segment in path.split("/")]
-        fields = parse_qs(query, max_num_fields=MOST_FIELDS)
+        segments = path.split("/")
+        if "%" in path or not path.isascii():
+            segments = [unquote_to_bytes(segment.encode("latin-1")).decode() for segment in segments]
+        fields = parse_qs(query, max_num_fields=MOST_FIELDS) if query else {}
     except ValueError as error:
         raise Refused(refuse(400, "invalid URL")) from error
-    if "\0" in "".join(segments):
+    if any("\0" in segment for segment in segments):
         raise Refused(refuse(400, "the URL contains a NUL"))
     while segments and not segments[-1]:
         segments.pop()

@@ -105,7 +105,8 @@ class Crowd:
         with self._changed:
             self._idle.pop(member, None)
             self._busy.pop(member, None)
-            self._changed.notify_all()
+            if self.stopping:
+                self._changed.notify_all()
 
     @contextlib.contextmanager
     def answering(self, member: OpenConnection) -> Iterator[None]:
@@ -122,7 +123,8 @@ class Crowd:
                 if member in self._busy:  # else it was disconnected to make room
                     self._busy.pop(member, None)
                     self._idle[member] = time.monotonic()
-                self._changed.notify_all()
+                if self.stopping:
+                    self._changed.notify_all()
 
     def hang_up(self, patience_s: float) -> None:
         """Close all connections: idle ones at once, busy ones when done, or after `patience_s` seconds."""

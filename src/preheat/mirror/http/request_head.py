@@ -15,6 +15,9 @@ from preheat.mirror.http.messages import Refused, refuse
 _LENGTH = re.compile(rb"^content-length[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _LINE = re.compile(rb"[^ \t\r\n]+ (?P<target>[^ \t\r\n]*) (?P<version>HTTP/[0-9]\.[0-9])")
+# A request line that is valid whatever the headers are: its target is `vchar+` in h11's grammar.
+_PLAIN = re.compile(rb"([A-Z]+) (/[!-~]*) (HTTP/1\.[01])")
+_MOST_KEPT = 4096  # bytes of headers, as each connection keeps them
 # A name, an IPv4 address or a bracketed IPv6 address, with an optional port; no user, path or space.
 _HOST = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\])(:[0-9]{1,5})?")
 
@@ -30,6 +33,10 @@ class Head:
     keep: bool
     old: bool
     waits: bool
+
+    def to(self, target: str) -> "Head":
+        """Return the same head with another target."""
+        return Head(self.method, target, self.fields, self.length, self.keep, self.old, self.waits)
 
 
 def end_of_head(received: bytes | bytearray) -> int:
@@ -67,6 +74,29 @@ def read_head(raw: bytes, limits: ServerLimits) -> Head:
     if not target.startswith("/"):
         raise Refused(refuse(400, "the URL must start with a slash"))
     return _meant(method, target, request)
+
+
+class HeadReader:
+    """Read the heads of one connection's requests; headers that are those of the request before are parsed once."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits = limits
+        self._last: tuple[bytes, bytes, bytes, Head] | None = None
+
+    def read(self, raw: bytes) -> Head:
+        """Return what `read_head` returns; raise Refused as it does."""
+        line, _, rest = raw.partition(b"\r\n")
+        plain = _PLAIN.fullmatch(line)
+        if plain is None or len(plain[2]) > self._limits.target_size or len(rest) > _MOST_KEPT:
+            return read_head(raw, self._limits)
+        method, target, version = plain.groups()
+        last = self._last
+        if last is not None and last[0] == rest and last[1] == method and last[2] == version:
+            # The grammar of the headers does not depend on the target.
+            return last[3].to(target.decode("ascii"))
+        head = read_head(raw, self._limits)
+        self._last = rest, method, version, head
+        return head
 
 
 def _parsed(raw: bytes) -> h11.Request:

@@ -1,4 +1,4 @@
-"""Server: accept connections, and serve each in a thread; docs/adr/0007 has the reasons."""
+"""Server: accept connections, and serve their requests; docs/adr/0007 has the reasons."""
 
 import contextlib
 import errno
@@ -7,14 +7,16 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, Self
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Listener, Serving
-from preheat.mirror.http.connection import Connection, ConnectionTerms, serving
+from preheat.mirror.http.connection import Connection, ConnectionTerms
 from preheat.mirror.http.idle_connections import IdleConnections
+from preheat.mirror.http.lead import Leadership
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
@@ -78,7 +80,8 @@ class Server:
         if pace is not None:
             self._hold_to(pace)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._started = False
+        self._lead = Leadership(self._idle.look, self._is_over, self._ended.set)
 
     @property
     def url(self) -> str:
@@ -107,7 +110,10 @@ class Server:
 
     def start(self) -> None:
         """Start serving, in threads."""
-        self._thread.start()
+        self._socket.settimeout(0)
+        self._idle.watch(self._socket, self._welcome)
+        self._started = True
+        self._lead.start()
         for companion in self._beside:
             companion.start()
         self._terms.on_event(Serving(self.url))
@@ -123,8 +129,9 @@ class Server:
         self.crowd.stopping = self._reserve.stopping = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        if self._thread.is_alive():
+        if self._started:
             self.wait()
+        self._lead.stop()
         self._socket.close()
         self._idle.close()
         self.crowd.hang_up(patience_s)
@@ -140,17 +147,8 @@ class Server:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def _accept(self) -> None:
-        try:
-            self._accept_all()
-        finally:
-            self._ended.set()
-
-    def _accept_all(self) -> None:
-        self._socket.settimeout(0)
-        self._idle.watch(self._socket, self._welcome)
-        while not self.crowd.stopping and self.failed is None:
-            self._idle.look()
+    def _is_over(self) -> bool:
+        return self.crowd.stopping or self.failed is not None
 
     def _welcome(self) -> None:
         """Accept the connections that have arrived."""
@@ -172,25 +170,30 @@ class Server:
             except (OSError, ValueError, KeyError):
                 accepted.close()  # the client has disconnected already
 
-    def _begin(self, connection: Connection) -> None:
-        """Serve a connection that has sent something, in a thread."""
+    def _begin(self, connection: Connection) -> bool:
+        """Serve a connection that has sent something; return whether this thread still has the lead."""
         crowd = next((one for one in (self.crowd, self._reserve) if one.enter(connection)), None)
         if crowd is None:
             self.crowd.turn_away()
+            self._idle.unwatch(connection)
             connection.hang_up()
-            return
-        try:
-            serving(connection, self._tls, crowd, partial(self._pause, connection, crowd)).start()
-        except RuntimeError:
-            # The system cannot start another thread for now.
-            crowd.leave(connection)
-            connection.hang_up()
+            return True
+        return self._lead.serve(partial(self._serve, connection, crowd), partial(self._idle.unwatch, connection))
 
-    def _pause(self, connection: Connection, crowd: Crowd, *, goes_on: bool) -> None:
+    def _serve(self, connection: Connection, crowd: Crowd) -> None:
+        goes_on = False
+        try:
+            goes_on = connection.serve(self._tls, crowd)
+        except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
+            traceback.print_exc(file=sys.stderr)
+        if not goes_on:
+            self._lead.release()
+            connection.end()
         crowd.leave(connection)
+        is_watched = self._lead.finish()
         if goes_on:
             try:
-                self._idle.enter(connection)
+                (self._idle.resume if is_watched else self._idle.enter)(connection)
             except (OSError, ValueError, KeyError):
                 connection.hang_up()
 

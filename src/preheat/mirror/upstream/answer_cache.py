@@ -9,6 +9,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, MirrorBusy, NotFound, PreheatError
+from preheat.mirror.http.lead import about_to_wait
 
 Value = TypeVar("Value")
 _REFUSAL = 10  # in files: an error takes as much memory as ten of them
@@ -105,6 +106,7 @@ class AnswerCache(Generic[Value]):
 
     def _await(self, key: Hashable, ask: Callable[[], _Kept[Value]], within_s: float | None) -> _Kept[Value]:
         """Start the request unless it is running, and wait for its result."""
+        about_to_wait()
         with self._turn:
             question, kept = self._asking.get(key), self._kept.get(key)
             if question is None and kept is not None and time.monotonic() < kept.until:

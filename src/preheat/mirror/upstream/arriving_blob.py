@@ -5,7 +5,8 @@ import itertools
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Generator, Iterable
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
@@ -13,9 +14,12 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import ByteRange, merge
 from preheat.mirror.http.messages import BrokenOff
+from preheat.net.fair_share import greediest
 
 # Bytes at a file's end that are sent only once the digest matches: without them, a client sees the file as incomplete.
 HELD_BACK = 64 << 10
+# After this many seconds without a reader, a download may be stopped to make room for another one.
+LONELY_S = 2.0
 # Wake waiting readers at most this often.
 _BREATH_S = 0.01
 # Unverified bytes are sent in pieces of this size: between two pieces, the download may turn out to be wrong.
@@ -137,7 +141,7 @@ class Arrival:
 
         Raise the error that ended the download, while the response can still have an error status.
         """
-        with self._reading() as number:
+        with self.reading() as number:
             if start < stop:
                 self._reach(number, start, stop, self._holds(stop), None)
             with self._changed:
@@ -150,7 +154,7 @@ class Arrival:
         cannot be sent, or if bytes that were yielded before may be wrong.
         """
         try:
-            with self._reading() as number:
+            with self.reading() as number:
                 at, hold = start, self._holds(stop)
                 if at < stop:
                     self._reach(number, at, stop, hold, age)
@@ -219,8 +223,21 @@ class Arrival:
             del self._readers[number]
             self._left_at = time.monotonic()
 
-    def _reading(self) -> "_Reading":
+    def reading(self) -> "_Reading":
+        """Count one more reader, until the end of the block."""
         return _Reading(self, next(self._numbers))
+
+
+def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
+    """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
+
+    A client that has at least two more than the newcomer loses one that no other client reads.
+    """
+    lonely = [one for one in arrivals if one.lonely_s >= LONELY_S]
+    if lonely:
+        return max(lonely, key=lambda one: one.lonely_s)
+    client = greediest(Counter(one.client for one in arrivals), newcomer)
+    return next((one for one in reversed(arrivals) if one.client == client and one.clients <= 1), None)
 
 
 class _Reading:

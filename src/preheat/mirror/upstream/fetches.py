@@ -3,36 +3,31 @@
 import gc
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from preheat.core.digest import Digest
-from preheat.core.errors import HubUnavailable, IntegrityError, MirrorBusy, PreheatError
-from preheat.core.events import Away, Event, Listener, Noted, Received
+from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
+from preheat.core.events import Away, Event, Listener, Noted, Received, Stored
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.blobs.running_hash import SMALL
 from preheat.library.library import Library
-from preheat.mirror.upstream.arriving_blob import Arrival
-from preheat.mirror.upstream.spoiled_files import Spoilt
-from preheat.net.fair_share import greediest
+from preheat.mirror.upstream.arriving_blob import Arrival, dispensable
+from preheat.mirror.upstream.direct_download import DirectDownloads
+from preheat.mirror.upstream.spoiled_files import Spoilt, WrongDownloads
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import MeasuredSpeeds, Way
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
-# no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
+# no reader for `LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
 MOST_FETCHES = 32
-_LONELY_S = 2.0
 # A download that has had no reader for this long stops in any case: a client could make a mirror download all that its
 # upstream has. The client that left because it restarts is back sooner, and later requests resume the partial file.
 ABANDONED_S = 300.0
 _SOON_S = 0.25
 _ROOM_WITHIN_S = 3.0
-# After this many downloads in a row with wrong bytes, a file is not downloaded for a while: clients that retry by
-# themselves would never stop.
-_WRONG_OFTEN, _WRONG_S = 2, 60.0
-_MOST_WRONG = 1_000
 _CONNECTIONS = 48  # for the first download, fewer for further ones; each has a buffer of up to 1 MiB
 
 
@@ -62,7 +57,8 @@ class Counts:
 class Errand:
     """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
 
-    `client`: the network of the client that requested it (see `network_of`), for limits.
+    `is_recorded` returns whether `keep` has nothing to do. `client`: the network of the client that requested it (see
+    `network_of`), for limits.
     """
 
     snapshot: Snapshot
@@ -71,6 +67,7 @@ class Errand:
     helpers: Sequence[Callable[[], Way | None]] = ()
     keep: Callable[[], None] = lambda: None
     client: str = ""
+    is_recorded: Callable[[], bool] = lambda: False
 
 
 class Fetches:
@@ -94,10 +91,11 @@ class Fetches:
         self._silence_s = silence_s
         self._on_event = on_event
         self._spoilt = Spoilt(library.root)
+        self._direct = DirectDownloads(library, on_event)
+        self._wrong = WrongDownloads()
         self._turn = threading.Lock()  # guards the three below
         self._small_ended = threading.Condition(self._turn)
         self._arrivals: dict[Digest, Arrival] = {}
-        self._wrong: dict[Digest, tuple[int, float]] = {}  # failures in a row, and the time of the last
         self._counts = Counts()
 
     def under_way(self) -> list[UnderWay]:
@@ -123,7 +121,7 @@ class Fetches:
         return not (arrival is not None and arrival.spoilt) and not self._spoilt.has(file.digest)
 
     def join(self, errand: Errand) -> Arrival:
-        """Return a file's download, started if none is running.
+        """Return a file's download, started if none is running; that of a small file may have ended.
 
         Raise MirrorBusy if too many are running, IntegrityError if upstream has repeatedly sent wrong bytes or two
         listings disagree on the size.
@@ -131,10 +129,8 @@ class Fetches:
         file = errand.file
         with self._turn:
             arrival = self._arrivals.get(file.digest)
-            times, at = self._wrong.get(file.digest, (0, 0.0))
             if arrival is None:
-                if times >= _WRONG_OFTEN and time.monotonic() - at < _WRONG_S:
-                    raise IntegrityError(f"{file.path}: upstream has sent wrong bytes {times} times")
+                self._wrong.refuse(file)
                 self._await_room(file, errand.client)
                 arrival = self._arrivals.get(file.digest)  # begun by another request, while this one waited
                 if arrival is not None:
@@ -150,7 +146,7 @@ class Fetches:
                 raise IntegrityError(
                     f"{file.path}: it is being downloaded, and is listed with {arrival.file.size} bytes elsewhere"
                 )
-        if new:
+        if new and not self._bring(arrival, errand):
             self._begin(arrival, errand)
         self._count(misses=1)
         return arrival
@@ -175,6 +171,31 @@ class Fetches:
         if least is None or going >= MOST_FETCHES:
             raise MirrorBusy(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
         least.stop()
+
+    def _bring(self, arrival: Arrival, errand: Errand) -> bool:
+        """Download a small file with one request; return whether that ended its download."""
+        file = errand.file
+        error: PreheatError | None = PreheatError(f"{file.path}: internal error of this mirror")
+        goes_on = False
+        try:
+            # A record protects its blobs from prune; until there is one, a claim does, which takes a thread.
+            goes_on = bool(errand.helpers) or not self._direct.suits(file, errand.way) or not errand.is_recorded()
+            if not goes_on:
+                self._library.prepare(file.size)
+                with arrival.reading():
+                    self._direct.bring(file, errand.way, lambda: arrival.stopped)
+                self._note(arrival, Received(file, file.size))
+                self._on_event(Stored(file))
+                self._check(file)
+                error = None
+        except (HubUnavailable, IntegrityError, Busy):
+            goes_on = True
+        except PreheatError as trouble:
+            error = trouble.again()
+        finally:
+            if not goes_on:
+                self._end(arrival, errand, error)
+        return not goes_on
 
     def _begin(self, arrival: Arrival, errand: Errand) -> None:
         try:
@@ -202,33 +223,31 @@ class Fetches:
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
             policy = replace(self._policy, connections=self._share(file), lines=MeasuredSpeeds())
-            fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
+            way, note = errand.way.only(file), partial(self._note, arrival)
+            fetch([file], way, self._library, policy, note, errand.helpers)
             written.wait()
             self._library.settle()
             self._check(file)
             error = None
         except PreheatError as trouble:
             error = trouble.again()
-            self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not downloaded: {error.message}"))
         finally:
-            if arrival.spoilt or isinstance(error, IntegrityError):
-                self._spoilt.note(file.digest)
-            with self._turn:
-                self._judge(file, wrong=isinstance(error, IntegrityError))
-            self._forget(file)
-            self._count(fetched=error is None, failed=error is not None)
-            arrival.end(error)
+            self._end(arrival, errand, error)
             ended.set()
         if file.size > SMALL or error is not None:
             # A download and its errors reference each other, and keep files open until they are collected.
             gc.collect()
 
-    def _judge(self, file: File, *, wrong: bool) -> None:
-        times, _ = self._wrong.pop(file.digest, (0, 0.0))
-        if wrong:
-            while len(self._wrong) >= _MOST_WRONG:
-                del self._wrong[next(iter(self._wrong))]
-            self._wrong[file.digest] = times + 1, time.monotonic()
+    def _end(self, arrival: Arrival, errand: Errand, error: PreheatError | None) -> None:
+        file = errand.file
+        if error is not None:
+            self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not downloaded: {error.message}"))
+        if arrival.spoilt or isinstance(error, IntegrityError):
+            self._spoilt.note(file.digest)
+        self._wrong.judge(file, wrong=isinstance(error, IntegrityError))
+        self._forget(file)
+        self._count(fetched=error is None, failed=error is not None)
+        arrival.end(error)
 
     def _write(self, arrival: Arrival, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
         """Record the snapshot, and claim the blob until the download ends.
@@ -253,7 +272,7 @@ class Fetches:
         worth = 1 + (file.size >> 19)  # at least 512 KiB for each connection
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
-    def _note(self, event: Event, arrival: Arrival) -> None:
+    def _note(self, arrival: Arrival, event: Event) -> None:
         if arrival.lonely_s >= ABANDONED_S:
             raise HubUnavailable(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
         if arrival.stopped:
@@ -267,15 +286,3 @@ class Fetches:
         with self._turn:
             now = self._counts
             self._counts = replace(now, **{name: getattr(now, name) + count for name, count in more.items()})
-
-
-def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
-    """Return the download to stop for a `newcomer`: the longest without readers, else the last of the busiest client's.
-
-    A client that has at least two more than the newcomer loses one that no other client reads.
-    """
-    lonely = [one for one in arrivals if one.lonely_s >= _LONELY_S]
-    if lonely:
-        return max(lonely, key=lambda one: one.lonely_s)
-    client = greediest(Counter(one.client for one in arrivals), newcomer)
-    return next((one for one in reversed(arrivals) if one.client == client and one.clients <= 1), None)

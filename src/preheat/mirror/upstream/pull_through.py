@@ -140,6 +140,10 @@ class PullThrough:
     def _learn(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
         """Resolve `ref` upstream, and save the response for outages and restarts."""
         told = self._upstreams.resolve(upstream, ref, asker)
+        known = self._library.find(ref.at(told.snapshot.commit))
+        if known is not None and known.files == told.snapshot.files:
+            # The same tuple, so that each file's download compares the two lists at once.
+            told = replace(told, snapshot=known.named(told.snapshot.ref))
         own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
             return told  # do not record a private file list for a repository that the operator serves to all clients
@@ -147,7 +151,7 @@ class PullThrough:
             if told.privately:
                 self._gate.note(ref, CLOSED)
             self._ledger.note(told.snapshot)
-            if self._library.find(ref.at(told.snapshot.commit)) is not None:
+            if known is not None:
                 self._library.record(told.snapshot, self._by)  # its files were downloaded before the branch was known
         return told
 
@@ -201,12 +205,17 @@ class PullThrough:
                 if here:
                     keep()  # the blob was downloaded for another repository, so no download will record this one
 
+        def is_recorded() -> bool:
+            if not (own or self._gate.state(snapshot.ref)) or library.find(snapshot.ref) != snapshot:
+                return False
+            return bool(self._by) or not library.records.added_by(ref.at(snapshot.commit))
+
         def keep() -> None:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
-            known = library.find(snapshot.ref)
-            if known == snapshot and (self._by or not library.records.added_by(ref.at(snapshot.commit))):
+            if is_recorded():
                 return
+            known = library.find(snapshot.ref)
             library.record(snapshot, self._by)
             if known is None:
                 self._name(snapshot)
@@ -220,7 +229,7 @@ class PullThrough:
             if through.privately:
                 self._possession.note_private(file, through)
             helpers = self._upstreams.helpers(through)
-            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client))
+            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client, is_recorded))
 
         def revisions() -> dict[str, str]:
             return library.revisions(snapshot.ref) | (

@@ -1,8 +1,6 @@
 """Recorded find: find files by records and saved upstream responses, without contacting upstream."""
 
-from pathlib import Path
-
-from preheat.core.errors import AccessDenied
+from preheat.core.errors import AccessDenied, IntegrityError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
@@ -35,7 +33,7 @@ class Kept:
         if state == CLOSED and not self.ledger.opened_to(ref, token):
             raise AccessDenied(f"{ref} is private, and this mirror cannot check upstream whether your token opens it")
 
-        def locate(file: File) -> Path | None:
+        def locate(file: File) -> str | None:
             # A saved file list alone proves nothing: its digests must not open bytes of other repositories.
             strange = recorded is None or (state in (OPEN, ELSEWHERE) and brought_privately(self._library.root, file))
             return None if strange else self.place(file)
@@ -51,6 +49,14 @@ class Kept:
         """Return whether the library has any version of the repository."""
         return bool(self._library.revisions(ref)) or self._library.find(ref) is not None
 
-    def place(self, file: File) -> Path | None:
-        """Return the path of a file's blob; None if it is missing or damaged."""
-        return self._library.path(file.digest) if self._library.sound(file) else None
+    def place(self, file: File) -> str | None:
+        """Return the path of a file's blob; None if it is missing or damaged.
+
+        Raise IntegrityError if the listing has another size than the blob: the wrong response would look complete.
+        """
+        size = self._library.sound_size(file)
+        if size is None:
+            return None
+        if size != file.size:
+            raise IntegrityError(f"{file.path} is listed with {file.size} bytes, but its blob has {size}")
+        return self._library.location(file.digest)

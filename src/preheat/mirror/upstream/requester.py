@@ -35,5 +35,6 @@ def read_asker(request: Request, name: str) -> Asker | None:
 
     Return None for a loop, or after eight mirrors: the request must not go upstream.
     """
-    via = tuple(re.findall(r"(?:^|,)\s*[0-9.]+ (preheat-[0-9a-f]{12})", request.headers.get("via", "")[:2000]))
+    told = request.headers.get("via", "")[:2000]
+    via = tuple(re.findall(r"(?:^|,)\s*[0-9.]+ (preheat-[0-9a-f]{12})", told)) if told else ()
     return None if name in via or len(via) >= _LONGEST_WAY else Asker(bearer(request), (*via, name), request.client)

@@ -6,6 +6,7 @@ from pathlib import Path
 from preheat.core.ref import Ref
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.partial import disk_trouble
+from preheat.library.decoded_files import Decoded
 from preheat.library.small_files import read_small
 
 # ELSEWHERE: public at an upstream that is not the hub itself, so that upstream's refusals prove nothing.
@@ -21,16 +22,14 @@ class Gate:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "mirror"
+        self._states: Decoded[str] = Decoded(_read, lambda _state: 1, settled_s=0.1)
 
     def state(self, ref: Ref) -> str:
         """Return a repository's state; "" if the mirror did not download it, `closed` if the file cannot be read."""
         try:
-            told = read_small(self._path(ref)).decode("ascii", "replace").strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
+            return self._states.read(f"{self._root}/{ref.hub}/{ref.slug}") or ""
         except OSError:
-            return CLOSED
-        return told if told in (OPEN, ELSEWHERE) else CLOSED
+            return CLOSED  # for this request: the next one reads the file again
 
     def note(self, ref: Ref, state: str) -> None:
         """Store a repository's state, before any of its files is stored; raise LibraryError if the disk refuses."""
@@ -43,6 +42,14 @@ class Gate:
 
     def _path(self, ref: Ref) -> Path:
         return self._root / ref.hub / ref.slug
+
+
+def _read(path: Path) -> str | None:
+    try:
+        told = read_small(path).decode("ascii", "replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return told if told in (OPEN, ELSEWHERE) else CLOSED
 
 
 def name_of(token: str) -> str:
