@@ -12,6 +12,7 @@ from preheat.core.digest import sha256
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.hubs.error_boundary import hide_in
 from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
@@ -297,3 +298,14 @@ def test_a_reader_reports_its_connections_round_trip_time(asked: tuple[Hub, Ref]
     assert reader.readinto(memoryview(bytearray(100_000))) > 0
     assert 0 < reader.round_trip_s < 60
     reader.close()
+
+
+def test_an_exception_that_is_its_own_cause_ends_the_search_for_secrets() -> None:
+    cause = ValueError("token-0123")
+    cause.__cause__ = cause
+    error = HubError("broken")
+    error.__cause__ = cause
+    hide_in(error, ("other-4567",))
+    assert error.__cause__ is cause
+    hide_in(error, ("token-0123",))
+    assert error.__cause__ is None

@@ -197,9 +197,7 @@ def hf_local(at: Path) -> None:
         note.write_text(f"{'1' * 40}\n{tag}\n{(at / name).stat().st_mtime + 1}\n")
 
 
-@pytest.mark.parametrize(
-    ("view", "make"), [("flat", hf_local), ("local-dir", hf_local), ("flat", modelscope_local)], ids=str
-)
+@pytest.mark.parametrize(("view", "make"), [("flat", hf_local), ("local-dir", hf_local), ("flat", modelscope_local)])
 def test_a_folder_filled_by_another_client_is_used(app: App, view: str, make: object) -> None:
     assert callable(make)
     make(app.at)

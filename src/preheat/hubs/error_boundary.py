@@ -42,7 +42,9 @@ def hide_in(error: PreheatError, secrets: Sequence[str]) -> None:
     error.message, error.hint = hide(error.message, secrets), hide(error.hint, secrets)
     error.args = (error.message,)
     cause = error.__cause__ or error.__context__
-    while cause is not None:
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:  # an exception may be the cause of itself
+        seen.append(cause)
         if any(secret in str(cause) for secret in secrets):
             error.__cause__, error.__context__, error.__suppress_context__ = None, None, True
             return

@@ -64,7 +64,9 @@ class FinalResponse(http.client.HTTPResponse):
         except http.client.RemoteDisconnected:
             raise
         except http.client.HTTPException as error:
-            raise http.client.IncompleteRead(b"") if lines.are_cut() else error from error
+            if not lines.are_cut():
+                raise
+            raise http.client.IncompleteRead(b"") from error
         finally:
             if self.fp is not None:
                 self.fp = lines.file
