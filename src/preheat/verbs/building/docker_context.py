@@ -115,6 +115,8 @@ def _put(entry: LayerEntry, path: Path) -> None:
 
 
 def _require_ours(at: Path) -> None:
+    if at.is_dir():
+        tidy(at / "Dockerfile")  # what a killed process left may be all that is there
     ours = (at / "Dockerfile").is_file() and (at / "Dockerfile").read_text(errors="replace").startswith(MARK)
     if at.exists() and not ours and (not at.is_dir() or any(at.iterdir())):
         raise UsageError(f"{at} contains other files", hint="--dockerfile DIR: a new or empty folder")
@@ -123,7 +125,6 @@ def _require_ours(at: Path) -> None:
 def _clear(at: Path) -> None:
     at.mkdir(parents=True, exist_ok=True)
     # Write an unfinished Dockerfile first: if this process is killed, docker refuses it and preheat can overwrite it.
-    tidy(at / "Dockerfile")
     put(at / "Dockerfile", lambda aside: aside.write_text(f"{MARK}\n{_UNFINISHED}\n", encoding="utf-8"))
     if (at / "layers").is_dir():
         shutil.rmtree(at / "layers")
