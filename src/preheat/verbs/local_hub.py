@@ -40,13 +40,15 @@ class Lead:
     """URLs of the mirror that replaces the app's hubs: `plain`, and `secure` for clients that require TLS.
 
     `secure` may be empty. `trusted` is a CA file that includes the certificate of `secure`. `proxied` are the variables
-    of a proxy that answers for hosts which are written into an isolated app; empty for none.
+    of a proxy that answers for hosts which are written into an isolated app; empty for none. `refused` counts that
+    proxy's refused requests, by host.
     """
 
     plain: str
     secure: str = ""
     trusted: str = ""
     proxied: Mapping[str, str] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -157,7 +159,7 @@ def _proxy(lead: Lead, environ: Mapping[str, str], folder: Path, on_event: Liste
         authority = SiteAuthority(folder, "preheat run")
         trusted_beside(authority.certificate, Path(known), bundle)
     with InterceptingProxy(authority, answer) as proxy:
-        yield replace(lead, proxied=proxied(proxy.url, bundle if authority is not None else None))
+        yield replace(lead, proxied=proxied(proxy.url, bundle if authority is not None else None), refused=refused)
     for host, count in refused.most_common():
         on_event(Noted(host, f"requests refused, as this start has no network: {count}"))
 

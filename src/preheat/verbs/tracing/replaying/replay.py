@@ -95,11 +95,7 @@ class Replays:
 
     def verified(self, replayed: Replayed) -> str:
         """Return a recipe's `verified` for the result of its replay."""
-        day = datetime.now(UTC).date().isoformat()
-        if not replayed.passed:
-            return f"no: {replayed.error}"
-        counted = "0 outbound attempts" if replayed.network is not None else "outbound attempts were not counted"
-        return f"replayed on {day} {self._how}: {counted}"
+        return verified_words(replayed, self._how)
 
     @property
     def _how(self) -> str:
@@ -120,3 +116,13 @@ def as_written(inferred: Inferred, path: Path) -> Recipe:
     folder = path.absolute().parent
     recipe = understand(path, recipe_text(inferred.recipe).encode(errors="replace"), folder)
     return understand_lock(path, lock_text(inferred.lock, folder).encode(errors="replace"), folder).apply(recipe)
+
+
+def verified_words(replayed: Replayed, how: str) -> str:
+    """Return a recipe's `verified` for the result of a replay; `how` names its network and ground."""
+    if not replayed.passed:
+        return f"no: {replayed.error}"
+    day = datetime.now(UTC).date().isoformat()
+    counted = "0 outbound attempts" if replayed.network is not None else "outbound attempts were not counted"
+    refused = f"; refused without harm: requests to {', '.join(replayed.refused)}" if replayed.refused else ""
+    return f"replayed on {day} {how}: {counted}{refused}"

@@ -19,7 +19,7 @@ from preheat.library.library import Library
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.local_hub import library_hub, needs_alone
+from preheat.verbs.local_hub import Lead, library_hub, needs_alone
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.run import outbound_seen
 from preheat.verbs.tracing.observing.observe import reached
@@ -55,7 +55,8 @@ class Replayed:
 
     `worked`: the app started and was used, but may have tried to reach other hosts. `fatal`: nothing else can help.
     `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths
-    that they opened in vain, in the form of `Places.shorten`.
+    that they opened in vain, in the form of `Places.shorten`. `refused`: the hosts that it asked the library's proxy
+    for, which refused them.
     """
 
     error: str = ""
@@ -66,6 +67,7 @@ class Replayed:
     seconds: float = 0.0
     notes: TraceLog = field(default_factory=lambda: read_notes(()))
     absent: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -95,11 +97,13 @@ def replayed_start(
         environ = place_for_replay(recipe, ground, environ, setting.library, setting.view_of)
     except PreheatError as error:
         return Replayed(error.message, fatal=not isinstance(error, NoSpace), seconds=time.monotonic() - began)
+    lead = Lead("")
     with contextlib.ExitStack() as until:
         app = _app(recipe, environ, ground, setting)
         if recipe.hub:
             served = needs_alone(all_required(recipe, setting.library), setting.library, workplace / "hub")
-            app = until.enter_context(library_hub(served, environ, setting.unsafe, on_event)).around(app)
+            lead = until.enter_context(library_hub(served, environ, setting.unsafe, on_event))
+            app = lead.around(app)
         witness = Witness() if Witness.available() else None
         why, tail = _use(app, ground, setting, wanted, on_event, witness)
         seconds = time.monotonic() - began
@@ -110,7 +114,8 @@ def replayed_start(
         network = outbound_seen(witness)
         why = why or _online(network, notes)
     absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
-    return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent))  # noqa: FBT003
+    refused = tuple(host for host, _ in lead.refused.most_common())
+    return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent), refused)  # noqa: FBT003
 
 
 def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: ReplaySetting) -> App:
