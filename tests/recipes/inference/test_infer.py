@@ -392,3 +392,9 @@ def test_needs_and_files_are_in_the_order_in_which_they_are_read(
 
 def _plain(pattern: str) -> str:
     return pattern.replace("[[]", "[").replace("[*]", "*")
+
+
+def test_a_session_in_the_temporary_folder_is_not_needed_even_if_it_was_read() -> None:
+    session = made("/tmp/.ses")
+    facts = seen(made=(session,), opened=(Opened("/tmp/.ses", 1.0, session.size),))
+    assert infer(facts).recipe.needs == ()
