@@ -58,7 +58,7 @@ def traced(preheat: Preheat, hub: FlakyHub) -> Preheat:
 def trace_and_replay(preheat: Preheat, hub: FlakyHub, command: list[str]) -> tuple[dict[str, Any], Told]:
     """Trace a program, remove its files, and start it again without a network."""
     told = preheat("trace", "--json", "--settle", "1s", "--", *command)
-    assert told.status == 0, told.err
+    assert told.status == 0, told.err[-3000:] + "".join(told.out.splitlines(keepends=True)[-12:])
     figures: dict[str, Any] = json.loads(told.out.splitlines()[-1])
     recipe = figures["recipe"]
     again = preheat("run", recipe, "--locked", "--network", "none", "--json", HF_ENDPOINT=hub.url)

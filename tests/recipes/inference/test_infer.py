@@ -398,3 +398,12 @@ def test_a_session_in_the_temporary_folder_is_not_needed_even_if_it_was_read() -
     session = made("/tmp/.ses")
     facts = seen(made=(session,), opened=(Opened("/tmp/.ses", 1.0, session.size),))
     assert infer(facts).recipe.needs == ()
+
+
+def test_an_empty_file_of_another_program_is_not_the_repositorys() -> None:
+    facts = seen(
+        served=(served("model.bin", 1), served("empty.txt", 2, 0)),
+        opened=(opened(hf("model.bin"), 1), opened("/usr/lib/python3/urllib/__init__.py", 2, size=0)),
+    )
+    [need] = infer(facts).recipe.needs
+    assert (need.view, set(need.files)) == ("hf-cache", {"model.bin", "empty.txt"})

@@ -14,6 +14,8 @@ from preheat.recipes.inference.omitted import LARGE, OmittedFile
 LATE = float("inf")
 # Bytes. Voices and pictures in the app's own folder are kept up to this size: the app fetches those that it misses.
 _MEDIA = 50_000_000
+# Bytes. Below, files of other programs may have the same content.
+_ALIKE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
     found: dict[LayoutPath, float] = {}
     paths: dict[LayoutPath, str] = {}
     for opened in seen.opened:
-        if served.file.digest in opened.digests and _could_be(opened, served, seen):
+        same = served.file.digest in opened.digests and not _by_chance(opened.path, served.file)
+        if same and _could_be(opened, served, seen):
             place = place_of(opened.path, served.file.path, served.ref.repo, seen.local_dirs)
             found[place] = min(opened.at, found.get(place, LATE))
             paths.setdefault(place, opened.path)
@@ -84,12 +87,18 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
     return [(place, when, paths.get(place, "")) for place, when in ordered]
 
 
+def _by_chance(path: str, file: File) -> bool:
+    """Return whether a file may have a repository's bytes by chance, as an empty __init__.py has."""
+    # In a hub's cache, files are named by their digests.
+    return file.size < _ALIKE and "/blobs/" not in path and path.rpartition("/")[2] != file.path.rpartition("/")[2]
+
+
 def _put(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, float, str]]:
     """Return where a file that was never opened was written, outside the caches: the app looks whether it is there."""
     places = [
         (place_of(put.path, served.file.path, served.ref.repo, seen.local_dirs), put.path)
         for put in seen.put
-        if put.digest == served.file.digest
+        if put.digest == served.file.digest and not _by_chance(put.path, served.file)
     ]
     if not places or any(place.view in HUB_LAYOUTS for place, _ in places):
         return []
