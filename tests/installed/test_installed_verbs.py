@@ -153,6 +153,10 @@ def test_the_mirror_serves_its_page_and_pulled_models(installed: Preheat) -> Non
     assert stopped(mirror) == 0
 
 
+def test_completion_is_printed(installed: Preheat) -> None:
+    assert "preheat" in installed("completion", "bash").out
+
+
 def test_every_verb_is_tested() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert sorted(set(re.findall(r'installed(?:\.start)?\("([a-z][a-z-]*)"', text)) & set(VERBS)) == VERBS

@@ -259,6 +259,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
         f"{HOME}/.netrc",
         f"{HOME}/.modelscope/credentials/session",
         f"{HOME}/.cache/matplotlib/fontlist-v390.json",
+        f"{HOME}/.cache/Microsoft/DeveloperTools/deviceid",
         "/tmp/gradio/aa/out.wav",
         "/tmp/tmpab12cd34/part",
         "/tmp/o.wav",

@@ -53,7 +53,10 @@ class OverlayMounts:
         self._kept = [one for one in sorted(kept) if any(_is_below(one, folder) for folder in self.folders)]
         # The folders as they are without the overlays.
         self._originals = {one: _open(one) for one in self.folders}
-        self._through = {one: _open(one) for one in self._kept}
+        opened = {one: _opened(one) for one in self._kept}
+        # Others may have been unmounted since they were listed.
+        self._through = {one: descriptor for one, descriptor in opened.items() if descriptor is not None}
+        self._kept = list(self._through)
         self._laid = False
         self._here = os.getcwd()
 
@@ -97,7 +100,8 @@ class OverlayMounts:
                 self._overlay(place, at)
             else:
                 source = "/proc/self/fd/%d" % self._through[place]
-                namespaces.mount(source, place, namespaces.BIND | namespaces.RECURSIVE)
+                with suppress(FileNotFoundError):  # unmounted and removed since it was listed
+                    namespaces.mount(source, place, namespaces.BIND | namespaces.RECURSIVE)
         os.chdir(self._here)  # now the folder in the overlay
 
     def _overlay(self, folder: str, at: str) -> None:
@@ -126,6 +130,13 @@ def imitate(folder: str, other: str) -> None:
     os.chmod(other, like.st_mode & 0o7777)
     with suppress(OSError):
         os.chown(other, like.st_uid, like.st_gid)
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return _open(path)
+    except FileNotFoundError:
+        return None
 
 
 def _outermost(folders: Sequence[str], points: Sequence[str]) -> list[str]:

@@ -70,6 +70,8 @@ def _of_no_use(made: Made, place: str, below: str, seen: Observation, *, is_read
         return True
     if place in (HOME, TMP) and below.startswith(".") and "/" not in below:
         return True  # a setting, a history, or a session
+    if place == CACHE and below.startswith("Microsoft/"):
+        return True  # the identity that onnxruntime's telemetry gives to a machine
     if place == TMP and (not is_read or below.startswith(("gradio/", "pip-"))):
         return True
     if is_output(made.path, media=True) and not is_read:
