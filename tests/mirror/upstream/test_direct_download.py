@@ -158,10 +158,15 @@ def test_names_become_durable_soon_and_the_watching_thread_ends(
     for name in ("_LOOK_EVERY_S", "_SETTLE_EVERY_S", "_QUIET_S"):
         monkeypatch.setattr(direct_download, name, 0.05)
     direct = Direct(hub, tmp_path / "library")
+    before = set(threading.enumerate())  # those of other tests end later
+
+    def watching() -> bool:
+        return any(one.name == "direct" for one in set(threading.enumerate()) - before)
+
     for _ in range(2):  # the second time, in a new thread
         direct.bring("note.txt")
         deadline = time.monotonic() + 20
-        while direct.library._blobs._unsettled or any(one.name == "direct" for one in threading.enumerate()):
+        while direct.library._blobs._unsettled or watching():
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
