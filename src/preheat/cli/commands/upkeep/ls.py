@@ -30,7 +30,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _chosen(versions: Sequence[VersionUsage], asked: Sequence[str], wiring: Wiring) -> list[VersionUsage]:
     """Return the versions of the models `asked` for by name or glob, or all. Raise NotPreloaded for no match."""
-    chosen: list[VersionUsage] = []
+    chosen: set[Ref] = set()
     for words in asked:
         if GLOB.intersection(words):
             some = [one for one in versions if any(fnmatchcase(name, words) for name in _names(one.ref))]
@@ -42,8 +42,8 @@ def _chosen(versions: Sequence[VersionUsage], asked: Sequence[str], wiring: Wiri
             some = [one for one in versions if one.ref.at("") == ref.at("")]
             if not some:
                 raise not_recorded(ref, wiring.library, words)
-        chosen += some
-    return [one for one in versions if one in chosen or not asked]
+        chosen.update(one.ref for one in some)
+    return [one for one in versions if not asked or one.ref in chosen]
 
 
 def _names(ref: Ref) -> tuple[str, ...]:
