@@ -66,7 +66,7 @@ def test_a_verb_like_no_other_has_no_suggestion() -> None:
     ],
 )
 def test_a_command_needs_no_dashes_before_it(typed: str, meant: str) -> None:
-    assert with_command(typed.split(), RUN, is_app=False) == meant.split()
+    assert with_command(typed.split(), RUN, lambda _word: False) == meant.split()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_command_needs_no_dashes_before_it(typed: str, meant: str) -> None:
     ],
 )
 def test_a_command_after_an_apps_name_needs_none_either(typed: str, meant: str) -> None:
-    assert with_command(typed.split(), RUN, is_app=True) == meant.split()
+    assert with_command(typed.split(), RUN, lambda _word: True) == meant.split()
 
 
 def test_a_page_is_pulled_by_its_models_name() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from preheat.cli.parser import VERBS, Parser, parser
-from preheat.cli.typed_words import arrange, first_positional, with_command, without_pages
+from preheat.cli.typed_words import arrange, with_command, without_pages
 from preheat.core.errors import PreheatError
 from preheat.guard.process.standard_streams import open_closed_streams
 
@@ -67,10 +67,8 @@ def _run(words: list[str]) -> int:
 def _understand(words: list[str], form: Parser) -> tuple[list[str], list[str]]:
     """Return the arguments for the parser, the verb first, and the app's own command. Raise UsageError."""
     if words[0] in ("run", "trace") and "--" not in words:
-        options = form.verbs[words[0]].options()
-        first = first_positional(words, options)
-        if first is not None:
-            words = with_command(words, options, is_app=words[0] == "run" and _names_app(words[first]))
+        names_app = _names_app if words[0] == "run" else lambda _word: False
+        words = with_command(words, form.verbs[words[0]].options(), names_app)
     # Arguments after `--` are the app's own command, which argparse must not see.
     split = words.index("--") if "--" in words else len(words)
     return without_pages(words[:split]), words[split + 1 :]

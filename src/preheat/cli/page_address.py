@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 _HUGGING_FACE = frozenset(("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"))
 _MODELSCOPE = frozenset(("modelscope.cn", "www.modelscope.cn"))
@@ -33,8 +34,6 @@ def read_page(text: str) -> PageAddress | None:
     """
     if not text.startswith(("https://", "http://")) or "#sha256=" in text:
         return None
-    from urllib.parse import unquote, urlsplit  # few command lines have an address
-
     try:
         parts = urlsplit(text)
         host = (parts.hostname or "").lower()

@@ -1,10 +1,9 @@
 """Typed words: turn what people type, and what other tools taught them, into the arguments that the parser expects."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from preheat.cli.page_address import read_page
 from preheat.core.errors import UsageError, did_you_mean
 
 # Options of every verb; the value says whether another word belongs to it.
@@ -92,25 +91,25 @@ def _no_verb(word: str, verbs: Collection[str]) -> UsageError:
     return UsageError(f"there is no verb {word!r}", hint=f"{hint}preheat --help lists all verbs")
 
 
-def with_command(words: Sequence[str], options: Mapping[str, bool], *, is_app: bool) -> list[str]:
+def with_command(words: Sequence[str], options: Mapping[str, bool], names_app: Callable[[str], bool]) -> list[str]:
     """Return the arguments of `run` or `trace` with the `--` that was omitted before the command.
 
-    `words` begin with the verb. `options` maps the verb's options to whether they take a value; `is_app` states that
-    the first word that is no option is an app's name. Nothing changes if the words have a `--`, or no command.
+    `words` begin with the verb. `options` maps the verb's options to whether they take a value; `names_app` is asked
+    about the first word that is no option. Nothing changes if the words have a `--`, or no command.
     """
-    first = first_positional(words, options)
-    if "--" in words or first is None:
+    first = None if "--" in words else _first_positional(words, options)
+    if first is None:
         return list(words)
-    if is_app:
+    second = _first_positional(words, options, first + 1)
+    if names_app(words[first]):
         # `run APP python webui.py`: the command begins at the second word that is no option.
-        second = first_positional(words, options, first + 1)
         return list(words) if second is None else [*words[:second], "--", *words[second:]]
-    if not _is_command(words[first]) and first_positional(words, options, first + 1) is None:
+    if second is None and not _is_command(words[first]):
         return list(words)
     return [*words[:first], "--", *words[first:]]
 
 
-def first_positional(words: Sequence[str], options: Mapping[str, bool], start: int = 1) -> int | None:
+def _first_positional(words: Sequence[str], options: Mapping[str, bool], start: int = 1) -> int | None:
     """Return the index of the first word from `start` on that is neither an option nor an option's value, if any."""
     at = start
     while at < len(words):
@@ -140,6 +139,10 @@ def without_pages(words: Sequence[str]) -> list[str]:
     `words` begin with the verb. Raise UsageError if a page shows single files and the verb cannot select files, or if
     other models are named besides.
     """
+    if not any(word.startswith(("https://", "http://")) for word in words):
+        return list(words)
+    from preheat.cli.page_address import read_page  # few command lines have an address
+
     pages = {at: page for at, word in enumerate(words) if (page := read_page(word)) is not None and at}
     partial = [page for page in pages.values() if page.files]
     if partial and words[0] not in _FILES:
