@@ -5,7 +5,6 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,41 +15,12 @@ from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 from tests.authority import authority, connect
 from tests.guard.apps import until
-
-_ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-class Place:
-    """A server whose `/slow` waits, and clients at several addresses of this machine."""
-
-    def __init__(self, limits: ServerLimits) -> None:
-        self.go_on = threading.Event()
-        self._clients = ExitStack()
-        self.server = Server(("127.0.0.1", 0), self._answer, lambda _event: None, limits=limits)
-        self._port = int(self.server.url.rpartition(":")[2])
-
-    def _answer(self, request: Request) -> Answer:
-        if request.target == "/slow":
-            self.go_on.wait(20)
-        return Answer(200, {"Content-Length": "2"}, b"ok")
-
-    def client(self, address: str = "127.0.0.1", says: bytes = b"") -> socket.socket:
-        one = self._clients.enter_context(socket.socket())
-        one.bind((address, 0))
-        one.settimeout(20)
-        one.connect(("127.0.0.1", self._port))
-        one.sendall(says)
-        return one
-
-    def close(self) -> None:
-        self.go_on.set()
-        self._clients.close()
-        self.server.stop(0.2)
+from tests.mirror.http.held_server import ASK, HeldServer
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    place = Place(request.param)
+def place(request: pytest.FixtureRequest) -> Iterator[HeldServer]:
+    place = HeldServer(request.param)
     place.server.start()
     yield place
     place.close()
@@ -66,13 +36,13 @@ def said(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("place", [ServerLimits(connections=4)], indirect=True)
-def test_a_connection_without_a_request_costs_no_thread(place: Place) -> None:
+def test_a_connection_without_a_request_costs_no_thread(place: HeldServer) -> None:
     before = threading.active_count()
     idle = [place.client() for _ in range(300)]
     assert until(lambda: place.server.crowd.waiting() == 300, 20)
     assert threading.active_count() <= before
     for one in (idle[0], idle[299], idle[0]):
-        one.sendall(_ASK)
+        one.sendall(ASK)
         assert said(one) == b"200ok"
         assert until(lambda: place.server.crowd.waiting() == 300, 20)  # it waits again
     idle[5].close()
@@ -80,31 +50,31 @@ def test_a_connection_without_a_request_costs_no_thread(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", [ServerLimits(waiting=10)], indirect=True)
-def test_the_client_with_the_most_waiting_connections_makes_room(place: Place) -> None:
-    many = [place.client("127.0.0.2") for _ in range(10)]
+def test_the_client_with_the_most_waiting_connections_makes_room(place: HeldServer) -> None:
+    many = [place.client(address="127.0.0.2") for _ in range(10)]
     assert until(lambda: place.server.crowd.waiting() == 10, 20)
     few = [place.client() for _ in range(5)]
     assert [one.recv(1) for one in many[:5]] == [b""] * 5
     for one in (*few, *many[5:]):
-        one.sendall(_ASK)
+        one.sendall(ASK)
         assert said(one) == b"200ok"
 
 
 @pytest.mark.parametrize("place", [ServerLimits(connections=10, head_s=0.3)], indirect=True)
-def test_dripping_requests_cost_no_thread_and_are_closed(place: Place) -> None:
+def test_dripping_requests_cost_no_thread_and_are_closed(place: HeldServer) -> None:
     before = threading.active_count()
-    dripping = [place.client("127.0.0.2", b"GET / HT") for _ in range(30)]
+    dripping = [place.client(b"GET / HT", "127.0.0.2") for _ in range(30)]
     assert until(lambda: place.server.crowd.waiting() <= 10, 20)
     assert threading.active_count() <= before
-    one = place.client(says=_ASK[:9])
-    one.sendall(_ASK[9:])
+    one = place.client(says=ASK[:9])
+    one.sendall(ASK[9:])
     assert said(one) == b"200ok"
     with contextlib.suppress(ConnectionError):
         assert [late.recv(1) for late in dripping] == [b""] * 30
 
 
 @pytest.mark.parametrize("place", [ServerLimits()], indirect=True)
-def test_without_descriptors_a_waiting_connection_makes_room(place: Place) -> None:
+def test_without_descriptors_a_waiting_connection_makes_room(place: HeldServer) -> None:
     waiting = [place.client() for _ in range(20)]
     assert until(lambda: place.server.crowd.waiting() == 20, 20)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -114,7 +84,7 @@ def test_without_descriptors_a_waiting_connection_makes_room(place: Place) -> No
         for one in late:
             one.settimeout(20)
             one.connect(waiting[0].getpeername())
-            one.sendall(_ASK)
+            one.sendall(ASK)
             assert said(one) == b"200ok"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -123,18 +93,18 @@ def test_without_descriptors_a_waiting_connection_makes_room(place: Place) -> No
 
 
 @pytest.mark.parametrize("place", [ServerLimits(idle_s=0.1)], indirect=True)
-def test_a_connection_that_waits_too_long_is_closed(place: Place) -> None:
+def test_a_connection_that_waits_too_long_is_closed(place: HeldServer) -> None:
     one = place.client()
     assert one.recv(1) == b""
 
 
 @pytest.mark.parametrize("place", [ServerLimits(connections=4)], indirect=True)
-def test_a_client_with_all_places_makes_room_for_another(place: Place) -> None:
+def test_a_client_with_all_places_makes_room_for_another(place: HeldServer) -> None:
     for _ in range(4):
-        place.client("127.0.0.2", _ASK.replace(b" / ", b" /slow "))
+        place.client(ASK.replace(b" / ", b" /slow "), "127.0.0.2")
     assert until(lambda: place.server.crowd.busy == 4, 20)
-    assert said(place.client("127.0.0.2", _ASK))[:3] == b"503"
-    others = [place.client("127.0.0.3", _ASK), place.client("127.0.0.1", _ASK)]
+    assert said(place.client(ASK, "127.0.0.2"))[:3] == b"503"
+    others = [place.client(ASK, "127.0.0.3"), place.client(ASK, "127.0.0.1")]
     assert [said(one) for one in others] == [b"200ok"] * 2
     assert place.server.crowd.busy >= 2  # no more were disconnected than necessary
 

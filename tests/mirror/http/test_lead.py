@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -14,40 +13,25 @@ from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 from tests.authority import authority, connect
+from tests.mirror.http.held_server import ASK, TOLD, HeldServer
 
-_ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-_SLOW, _WAITS = _ASK.replace(b" / ", b" /slow "), _ASK.replace(b" / ", b" /waits ")
-_TOLD = b"ok"
+_SLOW, _WAITS = ASK.replace(b" / ", b" /slow "), ASK.replace(b" / ", b" /waits ")
 
 
-class Desk:
+class Desk(HeldServer):
     """A server whose `/slow` waits unannounced, and whose `/waits` announces it; it counts the threads that answer."""
 
     def __init__(self, limits: ServerLimits = ServerLimits()) -> None:  # noqa: B008 - frozen
-        self.go_on = threading.Event()
+        super().__init__(limits)
         self.threads: set[int] = set()
-        self._clients = ExitStack()
-        self.server = Server(("127.0.0.1", 0), self._answer, lambda _event: None, limits=limits)
         self.server.start()
 
-    def _answer(self, request: Request) -> Answer:
+    def is_held(self, request: Request) -> bool:
+        """See HeldServer."""
         self.threads.add(threading.get_ident())
         if request.target == "/waits":
             about_to_wait()
-        if request.target != "/":
-            self.go_on.wait(20)
-        return Answer(200, {"Content-Length": "2"}, _TOLD)
-
-    def client(self, says: bytes = b"") -> socket.socket:
-        one = socket.create_connection(("127.0.0.1", int(self.server.url.rpartition(":")[2])), timeout=20)
-        self._clients.enter_context(one)
-        one.sendall(says)
-        return one
-
-    def close(self) -> None:
-        self.go_on.set()
-        self._clients.close()
-        self.server.stop(0.2)
+        return request.target != "/"
 
 
 @pytest.fixture
@@ -69,7 +53,7 @@ def test_many_clients_are_served_by_few_threads(desk: Desk) -> None:
     clients = [desk.client() for _ in range(60)]
     for _ in range(5):
         for one in clients:
-            one.sendall(_ASK)
+            one.sendall(ASK)
         assert [answers(one) for one in clients] == [1] * 60
     # One, if this machine never stops it for longer than the server's patience.
     assert len(desk.threads) <= 2 + lead._MOST_PARKED
@@ -78,27 +62,27 @@ def test_many_clients_are_served_by_few_threads(desk: Desk) -> None:
 @pytest.mark.parametrize("ask", [_SLOW, _WAITS])
 def test_a_request_that_waits_keeps_no_other_waiting(desk: Desk, ask: bytes) -> None:
     waiting = [desk.client(ask) for _ in range(20)]
-    assert answers(desk.client(_ASK)) == 1
+    assert answers(desk.client(ASK)) == 1
     desk.go_on.set()
     assert [answers(one) for one in waiting] == [1] * 20
     for one in waiting:  # they are watched again
-        one.sendall(_ASK)
+        one.sendall(ASK)
         assert answers(one) == 1
 
 
 def test_a_request_behind_one_that_waits_is_answered_after_it(desk: Desk) -> None:
-    one = desk.client(_WAITS + _ASK * 50)
-    assert answers(desk.client(_ASK)) == 1
+    one = desk.client(_WAITS + ASK * 50)
+    assert answers(desk.client(ASK)) == 1
     desk.go_on.set()
     assert answers(one, 51) == 51
-    one.sendall(_ASK)
+    one.sendall(ASK)
     assert answers(one) == 1
 
 
 def test_half_a_request_behind_a_whole_one_has_the_deadline_of_a_head() -> None:
     desk = Desk(ServerLimits(head_s=0.2, idle_s=60.0))
     try:
-        one = desk.client(_ASK + _ASK[:9])
+        one = desk.client(ASK + ASK[:9])
         assert answers(one, 2) == 1  # then the server closes the connection
     finally:
         desk.close()
@@ -124,12 +108,12 @@ def test_a_server_stops_while_its_leading_thread_waits(desk: Desk) -> None:
 
 def test_requests_that_came_in_one_tls_record_are_all_answered() -> None:
     def answer(request: Request) -> Answer:
-        return Answer(200, {"Content-Length": "2"}, _TOLD)
+        return Answer(200, {"Content-Length": "2"}, TOLD)
 
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
         client = connect(server.url)
         client.connect()
         assert client.sock is not None
-        client.sock.sendall(_ASK * 300)
+        client.sock.sendall(ASK * 300)
         assert answers(client.sock, 300) == 300
         client.close()
