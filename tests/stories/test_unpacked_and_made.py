@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import MADE, Ref
+from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.library.adopt.intake import Intake
 from preheat.library.library import Library
-from preheat.library.made_files import keep_made
 from preheat.recipes.lock_file import read_lock
 from tests.authority import secured
 from tests.command import Preheat
@@ -274,6 +276,21 @@ def test_a_composed_service_has_the_folders_of_its_users_home(site: Site, tmp_pa
 
 
 # ---- made
+
+
+def keep_made(library: Library, name: str, files: dict[str, Path]) -> Snapshot:
+    """Store files as `trace` stores what an app's start made; return their snapshot, `made:NAME`."""
+    ref = Ref.parse(f"{MADE}:{name}")
+    library.prepare(sum(path.stat().st_size for path in files.values()))
+    intake = Intake(library.root, library.path, lambda _: None, copy=True)
+    kept = []
+    for path, source in sorted(files.items()):
+        taken = intake.take(source, None)
+        library.seals.note(taken.digest, library.path(taken.digest))
+        kept.append(File(path, taken.size, taken.digest))
+    snapshot = Snapshot(ref, listing_commit(kept), tuple(kept))
+    library.record(snapshot)
+    return snapshot
 
 
 def made(preheat: Preheat, folder: Path) -> str:
