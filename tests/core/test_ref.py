@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
 from preheat.core.errors import PreheatError, UsageError
-from preheat.core.ref import Ref
+from preheat.core.ref import Ref, hub_of_host, issues_tokens
 
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
 
@@ -139,3 +139,19 @@ def test_a_slug_fits_into_a_file_name(front: str, name: str) -> None:
     except UsageError:
         return
     assert len(ref.slug.encode()) <= (200 if ref.hub == "url" else 255)
+
+
+@pytest.mark.parametrize(
+    ("host", "hub", "issues"),
+    [
+        ("huggingface.co", "hf", True),
+        ("hf.co", "hf", True),
+        ("hf-mirror.com", "hf", False),
+        ("www.modelscope.ai", "ms", True),
+        ("huggingface.co.example.org", "", False),
+        ("", "", False),
+    ],
+)
+def test_a_public_mirror_answers_as_the_hub_and_gets_none_of_its_tokens(host: str, hub: str, issues: bool) -> None:
+    assert hub_of_host(host) == hub
+    assert issues_tokens(hub or "hf", host) is issues

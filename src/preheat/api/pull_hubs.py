@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from preheat.core.ref import MADE
+from preheat.core.ref import MADE, hub_of_host
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from preheat.hubs.hub import Hub
     from preheat.recipes.recipe import Need
     from preheat.verbs.pull_sources import PullSource
-
-_NO_MIRRORS = ("https://huggingface.co", "https://hf-mirror.com", "https://hub-ci.huggingface.co")
 
 
 def sources_of(need: Need, session: Session) -> list[PullSource]:
@@ -70,4 +69,6 @@ def _endpoints(ref: Ref, session: Session) -> tuple[str, ...]:
 def _mirrors(session: Session) -> tuple[str, ...]:
     """Return the preheat mirrors: those of --endpoint made=URL, else the endpoints for hf that are no hub's own."""
     named = session.endpoints.get(MADE, ())
-    return named or tuple(one for one in session.endpoints.get("hf", ()) if one.rstrip("/") not in _NO_MIRRORS)
+    return named or tuple(
+        one for one in session.endpoints.get("hf", ()) if not hub_of_host(urlsplit(one).hostname or "")
+    )

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-_HUGGING_FACE = frozenset(("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"))
-_MODELSCOPE = frozenset(("modelscope.cn", "www.modelscope.cn"))
+from preheat.core.ref import hub_of_host
+
 # First path segments of huggingface.co that are no user and no organization.
 _NO_OWNERS = frozenset(
     ("api", "blog", "chat", "collections", "docs", "join", "learn", "login", "models", "organizations", "papers",
@@ -29,8 +29,8 @@ class PageAddress:
 def read_page(text: str) -> PageAddress | None:
     """Parse the address of a model's, dataset's or space's page, of one of its folders or of one of its files.
 
-    Return None for any other text, also for an address with `#sha256=`, which is a model's name of its own. Pages of
-    huggingface.co, hf.co, hf-mirror.com and modelscope.cn are known; queries and other fragments are ignored.
+    Return None for any other text, also for an address with `#sha256=`, which is a model's name of its own. The hosts
+    are those of `hub_of_host`; queries and other fragments are ignored.
     """
     if not text.startswith(("https://", "http://")) or "#sha256=" in text:
         return None
@@ -40,9 +40,13 @@ def read_page(text: str) -> PageAddress | None:
     except ValueError:
         return None
     names = [unquote(name) for name in parts.path.split("/") if name]
-    if host in _HUGGING_FACE:
-        return _hugging_face(names)
-    return _modelscope(names) if host in _MODELSCOPE else None
+    match hub_of_host(host):
+        case "hf":
+            return _hugging_face(names)
+        case "ms":
+            return _modelscope(names)
+        case _:
+            return None
 
 
 def _hugging_face(names: list[str]) -> PageAddress | None:

@@ -25,6 +25,12 @@ _KINDS = {
     MODELSCOPE: {"models": MODEL, "datasets": DATASET},
 }
 _BRANCHES = {MODELSCOPE: "master"}
+# The hubs' own hosts, which issue their tokens; and other public hosts that answer as the hub does.
+_OWN_HOSTS = {
+    HUGGING_FACE: ("huggingface.co", "www.huggingface.co", "hf.co"),
+    MODELSCOPE: ("modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai"),
+}
+_OTHER_HOSTS = {HUGGING_FACE: ("hf-mirror.com", "hub-ci.huggingface.co"), MODELSCOPE: ()}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_SLUG, _LONGEST_NAME = 200, 255  # a file's name has at most 255 bytes: NAME_MAX of limits.h
 # Query parameters of signed addresses: a record must not store them.
@@ -219,6 +225,16 @@ def is_revision(text: str) -> bool:
     return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
         r"\.\.|//|^/|/$|\.lock$|(^|/)\.|\.$", text
     )
+
+
+def hub_of_host(host: str) -> str:
+    """Return the hub (`hf`, `ms`) that a public host is, or is a mirror of; "" for any other host."""
+    return next((hub for hub in _OWN_HOSTS if host in _OWN_HOSTS[hub] or host in _OTHER_HOSTS[hub]), "")
+
+
+def issues_tokens(hub: str, host: str) -> bool:
+    """Tell whether a hub's tokens belong to a host: only to the hub's own."""
+    return host in _OWN_HOSTS[hub]
 
 
 def _branch(hub: str) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Event, Listener, Noted
 from preheat.core.installation import is_installed
+from preheat.core.ref import hub_of_host
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.access.authority import SiteAuthority
@@ -30,8 +31,6 @@ TRUST_VARIABLES = (
     "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NIX_SSL_CERT_FILE", "HTTPLIB2_CA_CERTS",
 )  # fmt: skip
 PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
-# Hosts that are written into apps, and for which the library answers.
-_HUB_HOSTS = frozenset(("huggingface.co", "www.huggingface.co", "hf-mirror.com", "modelscope.cn", "www.modelscope.cn"))
 AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -147,7 +146,7 @@ def _proxy(lead: Lead, environ: Mapping[str, str], folder: Path, on_event: Liste
     def answer(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PassedOn:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if host not in _HUB_HOSTS:
+        if not hub_of_host(host):
             refused[host] += 1
             raise HubError(f"this start has no network: {host} is not answered for", hint="")
         own = {name: value for name, value in headers.items() if name.lower() != "host"}

@@ -4,17 +4,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_revision
+from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, hub_of_host, is_revision
 from preheat.mirror.http.messages import Refused, read_target
 
 _KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
-_HOSTS = {
-    "huggingface.co": HUGGING_FACE,
-    "hf.co": HUGGING_FACE,
-    "hf-mirror.com": HUGGING_FACE,
-    "modelscope.cn": MODELSCOPE,
-    "www.modelscope.cn": MODELSCOPE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +42,13 @@ def asked_by(target: str) -> Asked | None:
 
 
 def asked_at(url: str) -> Asked | None:
-    """Parse a URL at one of the hubs' own hosts; None for any other URL."""
+    """Parse a URL at a public host of a hub; None for any other URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return None
-    hub = _HOSTS.get(parts.hostname or "")
-    if hub is None:
+    hub = hub_of_host(parts.hostname or "")
+    if not hub:
         return None
     asked = asked_by(f"{parts.path}{'?' + parts.query if parts.query else ''}")
     if asked is None and hub == MODELSCOPE:

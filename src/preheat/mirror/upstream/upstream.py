@@ -7,18 +7,13 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
-from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.ref import Ref, issues_tokens
 from preheat.core.snapshot import Snapshot
 from preheat.hubs.hub import Hub
 from preheat.mirror.upstream.requester import Asker
 from preheat.transfer.route import Way
 
 _REST_S = 5.0
-# The hubs' own hosts, which issued the clients' tokens.
-_OWN = {
-    HUGGING_FACE: frozenset(("huggingface.co", "hf.co")),
-    MODELSCOPE: frozenset(("modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,7 @@ class Upstreams:
     def origin(self, hub: str) -> Upstream | None:
         """Return the only upstream of a hub that receives clients' tokens: the hub itself, else the first one given."""
         ours = self.of(hub)
-        own = [one for one in ours if urlsplit(one.url).hostname in _OWN[hub]]
+        own = [one for one in ours if issues_tokens(hub, urlsplit(one.url).hostname or "")]
         return next(iter(own or ours), None)
 
     def tokens_for(self, upstream: Upstream, token: str) -> Sequence[str]:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from preheat.core.ref import hub_of_host
 from preheat.core.units import say_size
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.trace_log import TraceLog
 from preheat.verbs.tracing.replaying.replayed_start import Replayed
 
-_HUBS = {"huggingface.co": "hf", "hf-mirror.com": "hf", "modelscope.cn": "ms", "www.modelscope.cn": "ms"}
 _MOST = 8
 
 
@@ -51,7 +51,7 @@ def _by_url(inferred: Inferred, traced: TraceLog, hosts: Iterable[str]) -> Mappi
 
 def _from_hubs(inferred: Inferred, observation: Observation, hosts: Iterable[str]) -> Mapping[str, int | None]:
     """Return the files of hubs that the replay tried to reach, and that are not in the recipe."""
-    hubs = {_HUBS[host] for host in hosts if host in _HUBS}
+    hubs = {hub_of_host(host) for host in hosts}
     known = {file.digest for pinned in inferred.lock.needs for file in pinned.snapshot.files}
     return {
         f"{one.ref}: {one.file.path}": one.file.size
