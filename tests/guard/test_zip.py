@@ -136,6 +136,35 @@ def test_systemd_is_notified_of_ready_and_stopping(tmp_path: Path) -> None:
     assert out.startswith(b"False\n")
 
 
+def test_systemds_watchdog_is_fed_while_nothing_happens_and_hidden_from_the_app(tmp_path: Path) -> None:
+    code = "import os, time; print([name for name in os.environ if 'WATCHDOG' in name]); time.sleep(60)"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        with start("--", *PYTHON, code, env=env) as process:
+            beats = 0
+            while beats < 5:
+                beats += systemd.recv(4096) == b"WATCHDOG=1"
+            process.terminate()
+            out, _ = process.communicate(timeout=20)
+    assert out == b"[]\n"
+
+
+def test_a_watchdog_of_another_process_is_not_fed(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        watched = {"WATCHDOG_USEC": "100000", "WATCHDOG_PID": str(os.getpid())}
+        env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), **watched}
+        with start("--", *PYTHON, "import time; time.sleep(0.5)", env=env) as process:
+            process.communicate(timeout=20)
+        said = []
+        while not said or b"STOPPING=1" not in said[-1]:
+            said.append(systemd.recv(4096))
+    assert b"WATCHDOG=1" not in said
+
+
 def test_times_use_a_monotonic_clock() -> None:
     # The wall clock may be set during a wait; no wait in the guard uses it.
     guard = Path(__file__).parents[2] / "src/preheat/guard"

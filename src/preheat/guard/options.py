@@ -20,6 +20,7 @@ USAGE = """usage: python guard.pyz [options] -- COMMAND …
   --max-restarts N     maximum restarts after crashes (3; -1: no limit)
   --status HOST:PORT   serve /livez, /readyz, /startupz, /metrics and a status page
   --front HOST:PORT    listen on the app's public port; {port} in the command is the port the app listens on
+  --publish            make the --ready probe's port reachable at this machine's other addresses too, for containers
   --standby            keep a second instance loaded (requires --front)
   --drain-within TIME  how long an instance that is replaced may finish its open connections (30s)
   --warm FILE          read the files listed in FILE into the page cache, in that order
@@ -31,6 +32,7 @@ USAGE = """usage: python guard.pyz [options] -- COMMAND …
                        health check: exit 0 if the app of the guard with this status address is ready, else 1
 """
 
+_SWITCHES = ("publish", "standby")
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -38,12 +40,14 @@ _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class GuardSetup:
     """The guard's addresses and files around an app; an empty value disables the feature.
 
+    `publish` makes the app's port reachable from outside a container (guard/net/published_port.py).
     `warm` is a file that lists the ranges to read into the page cache; the files in `weights` are read after them.
     """
 
     name: str = ""
     status: str = ""
     front: str = ""
+    publish: bool = False
     standby: bool = False
     drain_within_s: float = 30.0
     warm: str = ""
@@ -91,6 +95,7 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
         name=str(options.pop("name", "")) or command[0].rpartition("/")[2],
         status=str(options.pop("status", "")),
         front=str(options.pop("front", "")),
+        publish=options.pop("publish", False) is True,
         standby=options.pop("standby", False) is True,
         drain_within_s=drain_s,
         warm=str(options.pop("warm", "")),
@@ -143,7 +148,7 @@ def _options(words: Sequence[str]) -> dict[str, object]:
         if not name.startswith("--"):
             raise ValueError(f"{word!r} is not an option; the command comes after --\n\n{USAGE}")
         name = name[2:].replace("-", "_")
-        if name == "standby" and not equals:
+        if name in _SWITCHES and not equals:
             options[name] = True
         elif equals:
             options[name] = value

@@ -17,10 +17,11 @@ from preheat.guard.status.app_status import AppStatus
 from preheat.guard.status.start_times import History
 from preheat.guard.supervise.instances import StandbyPolicy
 from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Notice, Outcome, SupervisorParts, supervise
-from preheat.guard.systemd_notify import notify, take_notify_socket, without_notify_socket
+from preheat.guard.systemd_notify import notify, take_systemd, without_systemd
 
 if TYPE_CHECKING:
     from preheat.guard.net.port_relay import Front
+    from preheat.guard.net.published_port import PublishedPort
     from preheat.guard.warm_up import FileRange, WarmUp
     from preheat.guard.witness.connections import Witness
 
@@ -44,13 +45,16 @@ def keep(
     app = replace(fronted(settings.app, stage.front) if stage.front else settings.app, contained=True)
     if stage.standby and not stage.front:
         raise ValueError("--standby requires --front HOST:PORT: two instances cannot share one port")
-    systemd = take_notify_socket()
+    if stage.publish and stage.front:
+        raise ValueError("--publish and --front exclude each other: the front listens where it is told to")
+    systemd = take_systemd()
     if app.env is not None:
-        app = replace(app, env=without_notify_socket(app.env))
+        app = replace(app, env=without_systemd(app.env))
     with ExitStack() as closing:
         app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, app_status, closing)
         _status(stage, app_status, closing)
+        published = _published(app, app_status, closing) if stage.publish else None
         ranges = _ranges(stage)
         app_status.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
@@ -62,8 +66,10 @@ def keep(
             if isinstance(event, AppStarted) and ranges and not warm:
                 # Start warming only after the app: if everything is cached already, the app must not wait for it.
                 warm.append(_warm_up(ranges, closing))
+            if published is not None and isinstance(event, Changed) and event.life == "running":
+                published.open()
             if isinstance(event, Changed):
-                _tell_systemd(systemd, event, settings.patience)
+                _tell_systemd(systemd.socket, event, settings.patience)
             if isinstance(event, Changed) and event.life == "running" and escapes:
                 on_event(Notice(escapes.pop()))
             if isinstance(event, Changed) and event.life == "running" and warm:
@@ -80,7 +86,7 @@ def keep(
             tell,
             witness=witness,
             output=output,
-            parts=SupervisorParts(app_status, front, terms),
+            parts=SupervisorParts(app_status, front, terms, systemd),
         )
 
 
@@ -113,6 +119,17 @@ def _front(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> Fron
         raise AddressTaken(_taken(stage.front, port, error)) from error
     closing.callback(front.close)
     return front
+
+
+def _published(app: App, app_status: AppStatus, closing: ExitStack) -> PublishedPort:
+    from preheat.guard.net.published_port import PublishedPort
+
+    port = port_of(app.ready) if app.ready and PORT not in app.ready else None
+    if port is None:
+        raise ValueError("--publish requires a --ready probe with a port, such as http://127.0.0.1:7860/")
+    published = PublishedPort(port, app_status.answer_waiting)
+    closing.callback(published.close)
+    return published
 
 
 def _status(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> None:

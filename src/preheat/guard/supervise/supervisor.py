@@ -18,6 +18,7 @@ from preheat.guard.process.process import CannotStart, Output
 from preheat.guard.status.app_status import AppStatus
 from preheat.guard.supervise.instances import Instances, StandbyPolicy
 from preheat.guard.supervise.signals import Requests
+from preheat.guard.systemd_notify import Systemd
 
 if TYPE_CHECKING:
     from preheat.guard.net.port_relay import Front
@@ -73,11 +74,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SupervisorParts:
-    """Optional parts of a supervision: the status, the public port, and the standby policy."""
+    """Optional parts of a supervision: the status, the public port, the standby policy, and systemd's watchdog."""
 
     app_status: AppStatus | None = None
     front: Front | None = None
     terms: StandbyPolicy = field(default_factory=StandbyPolicy)
+    systemd: Systemd = field(default_factory=Systemd)
 
 
 def supervise(
@@ -127,6 +129,7 @@ class _Supervision:
         self._requests = requests
         self._bell = bell
         self._front = parts.front
+        self._systemd = parts.systemd
         self._app_status = parts.app_status or AppStatus("")
         self._began = time.monotonic()
         self._life = Life()
@@ -151,6 +154,7 @@ class _Supervision:
             self._move(replace(self._life, state="fatal", detail=holder))
             return self._outcome(1)
         while True:
+            self._systemd.beat()
             asked = self._requests.asked() or (signal.SIGTERM if stop is not None and stop() else 0)
             if asked:
                 self.end()
@@ -231,7 +235,7 @@ class _Supervision:
             steady_in = self._life.since + self._patience.steady_after_s - now
             if steady_in > 0:
                 due = min(due, steady_in)
-        return max(0.0, min(due, self._instances.next_look_s()))
+        return max(0.0, min(due, self._instances.next_look_s(), self._systemd.beat_every_s))
 
     def _look(self) -> LifeSigns:
         if self._cannot_start is not None:
