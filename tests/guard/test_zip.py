@@ -159,7 +159,7 @@ def test_a_watchdog_of_another_process_is_not_fed(tmp_path: Path) -> None:
         env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), **watched}
         with start("--", *PYTHON, "import time; time.sleep(0.5)", env=env) as process:
             process.communicate(timeout=20)
-        said = []
+        said: list[bytes] = []
         while not said or b"STOPPING=1" not in said[-1]:
             said.append(systemd.recv(4096))
     assert b"WATCHDOG=1" not in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preheat.deploy.compose import compose
-from tests.deploy.test_service_files import NASTY, USUAL
+from tests.deploy.test_service_files import NASTY, SLIM, USUAL
 from tests.outsiders.conftest import Outsider
 
 JUDGE = """
@@ -32,11 +32,11 @@ def test_the_specifications_schema_accepts_it_and_yaml_reads_every_word(outsider
     with zipfile.ZipFile(wheels[0]) as wheel:
         name = next(name for name in wheel.namelist() if name.endswith("compose_spec.json"))
         (tmp_path / "schema.json").write_bytes(wheel.read(name))
-    (tmp_path / "compose.yaml").write_text(compose(USUAL, "python:3.11-slim"), encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(compose(USUAL, SLIM), encoding="utf-8")
     words = [str(python), "-c", JUDGE, str(tmp_path / "compose.yaml"), str(tmp_path / "schema.json")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     app = json.loads(done.stdout)["services"]["web-ui"]
     assert app["entrypoint"] == [word.replace("$", "$$") for word in ("/bin/sh", *NASTY[1:])]
     assert app["environment"] == {"TOKEN": 'a "b" $$c 5%', "EMPTY": ""}
-    assert app["volumes"] == ["/srv/web ui:/srv/web ui", "/data/library:/data/library"]
+    assert [one.get("read_only", False) for one in app["volumes"]] == [False, True]

@@ -171,12 +171,22 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     _add_app_argument(verb)
     add_place_options(verb)
     verb.add_argument(
-        "--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose (default %(default)s)"
+        "--image",
+        metavar="IMAGE",
+        help="compose: the image (default: built from the Dockerfile or requirements.txt in the app's folder)",
+    )
+    verb.add_argument(
+        "--built", action="store_true", help="compose: `preheat build` wrote the image, and the weights are in it"
+    )
+    verb.add_argument(
+        "--user",
+        metavar="NAME",
+        help="the service's user, for compose also UID:GID (default: the owner of the app's folder; systemd: as root)",
     )
     verb.add_argument(
         "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address (default %(default)s)"
     )
-    verb.add_argument("--front", metavar="ADDR", help="let the guard listen on the app's public port, as `run` does")
+    verb.add_argument("--front", metavar="ADDR", help="the public address; systemd: as `run`, compose: of this machine")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
 
@@ -210,7 +220,9 @@ _VERBS = (
         _serve_config,
         """\
   preheat serve-config systemd preheat.toml > ~/.config/systemd/user/webui.service
-  preheat serve-config compose preheat.toml --image my/webui:1 > compose.yaml""",
+  preheat serve-config systemd preheat.toml --user webui | sudo tee /etc/systemd/system/webui.service
+  preheat serve-config compose preheat.toml > compose.yaml
+  preheat serve-config compose preheat.toml --image registry.lan/webui:1-loaded --built > compose.yaml""",
     ),
     (
         "view",

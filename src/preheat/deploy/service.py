@@ -1,4 +1,4 @@
-"""Service: describe an app for service managers: command, environment, health check, limits."""
+"""Service: describe an app for service managers: command, environment, folders, ports, health check, limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,21 +6,47 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder that the service sees at its own path."""
+
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartTime:
+    """How long starts of the app took: the slowest of the last `count` ones, in seconds; no count if none is known."""
+
+    slowest_s: float = 0.0
+    count: int = 0
+
+    def allow(self, at_least_s: float, factor: float) -> float:
+        """Return a limit for a start in seconds: `factor` times the slowest one, `at_least_s` or longer."""
+        return max(at_least_s, factor * self.slowest_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """The contents of a service file.
 
-    `command` starts the guard with all arguments; `check` is a command that exits with 0 when the app is ready;
-    `folders` must exist at the same paths where the service runs. `ports` are the ports that the app listens on.
-    `ready_within_s` and `stop_within_s` are the limits that the guard applies to the app, in seconds.
+    `command` starts the guard with all arguments, and is empty if the image does; `check` is a command that exits with
+    0 when the app is ready. `mounts` must exist at the same paths where the service runs. `ports` map addresses of the
+    machine to ports of the container, as compose writes them. `user` is a name, or UID:GID for a container; empty for
+    the user who starts the service. `scratch` are folders in memory. `ready_within_s` and `stop_within_s` are
+    the limits that the guard applies to the app, in seconds. `has_gpu`: the app gets the machine's GPUs.
     """
 
     name: str
     command: tuple[str, ...]
     check: tuple[str, ...]
-    folder: Path
+    folder: Path | None
     env: Mapping[str, str] = field(default_factory=dict)
-    folders: tuple[Path, ...] = ()
-    ports: tuple[int, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[str, ...] = ()
+    user: str = ""
+    scratch: tuple[str, ...] = ()
     ready_within_s: float = 600.0
     stop_within_s: float = 10.0
+    start: StartTime = StartTime()
     renews: bool = False
+    has_gpu: bool = False

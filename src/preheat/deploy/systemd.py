@@ -6,21 +6,53 @@ from preheat.core.errors import UsageError
 from preheat.deploy.service import Service
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@{},+-]+")
+_START_FACTOR = 4.0
+_LIMITS = (
+    "# What an app does not need: it keeps its files, its network, its GPU and code that it compiles while it runs.",
+    "NoNewPrivileges=yes",
+    "LockPersonality=yes",
+    "RestrictSUIDSGID=yes",
+    "RestrictRealtime=yes",
+    "SystemCallArchitectures=native",
+)
+# Only the system's manager can apply these. No ProtectHome: apps keep caches there. No PrivateDevices: GPUs.
+_SYSTEM_LIMITS = (
+    "CapabilityBoundingSet=",
+    "ProtectSystem=full",
+    "PrivateTmp=yes",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+)
 
 
 def unit(service: Service) -> str:
-    """Return the unit file. Raise UsageError for values that a unit file cannot contain."""
+    """Return the unit file; with a `user` it is a system unit, else a user unit.
+
+    Raise UsageError for values that a unit file cannot contain.
+    """
+    place = f"/etc/systemd/system/{service.name}.service, then: systemctl enable --now {service.name}"
+    if not service.user:
+        place = f"~/.config/systemd/user/{service.name}.service, then: systemctl --user enable --now {service.name}"
     environment = [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(service.env.items())]
     reload = [
         "# A planned restart: the new instance loads beside the old one, then takes over.",
         "ExecReload=kill -HUP $MAINPID",
     ]
     lines = [
-        f"# /etc/systemd/system/{service.name}.service, or ~/.config/systemd/user/ and systemctl --user.",
+        f"# {_one_line(place)}",
+        *(
+            []
+            if service.user
+            else ["# It starts when you log in; at boot: loginctl enable-linger. --user NAME: system unit"]
+        ),
         "[Unit]",
         f"Description={_one_line(service.name)}, supervised by preheat",
         "",
         "[Service]",
+        *([f"User={_one_line(service.user)}"] if service.user else []),
         "# The guard notifies systemd when the app is ready; units ordered after this one wait for that.",
         "Type=notify",
         "NotifyAccess=main",
@@ -28,8 +60,11 @@ def unit(service: Service) -> str:
         *environment,
         f"ExecStart={' '.join(map(_quoted, service.command))}",
         *(reload if service.renews else []),
-        f"TimeoutStartSec={service.ready_within_s + 60:.0f}",
+        f"# {_start_remark(service)}",
+        f"TimeoutStartSec={start_limit_s(service) + 60:.0f}",
         f"TimeoutStopSec={service.stop_within_s + 5:.0f}",
+        "# The guard's loop reports to the watchdog, except while it stops the app.",
+        f"WatchdogSec={service.stop_within_s + 60:.0f}",
         "# The guard stops the app gracefully; systemd then kills any remaining processes.",
         "KillMode=mixed",
         "# The guard keeps the app in a cgroup below its own, to kill all of its processes at once.",
@@ -41,12 +76,24 @@ def unit(service: Service) -> str:
         "# A stop by SIGTERM is a success. A usage error or a missing model would fail again, so do not restart.",
         "SuccessExitStatus=143",
         "RestartPreventExitStatus=2 5",
-        "NoNewPrivileges=yes",
+        *_LIMITS,
+        *(_SYSTEM_LIMITS if service.user else ()),
         "",
         "[Install]",
-        "WantedBy=default.target",
+        f"WantedBy={'multi-user' if service.user else 'default'}.target",
     ]
     return "\n".join(lines) + "\n"
+
+
+def start_limit_s(service: Service) -> float:
+    """Return how long a start may take in seconds: at least the service's limit, and four times the slowest so far."""
+    return service.start.allow(service.ready_within_s, _START_FACTOR)
+
+
+def _start_remark(service: Service) -> str:
+    if service.start.count:
+        return f"The slowest of the last {service.start.count} starts took {service.start.slowest_s:.1f} s here."
+    return "No start by `preheat run` was measured here."
 
 
 def _one_line(text: str) -> str:

@@ -43,10 +43,10 @@ class AppPython:
 
     def version(self, package: str) -> str:
         """Return the version of an installed package; empty if it is not installed."""
-        return self._packages.get(_normal(package), "")
+        return self.packages.get(_normal(package), "")
 
     @functools.cached_property
-    def _packages(self) -> dict[str, str]:
+    def packages(self) -> dict[str, str]:
         """Return the versions of the installed packages, from the names of their *.dist-info folders."""
         names = self.listed
         if names is None:

@@ -64,7 +64,7 @@ def test_an_app_on_loopback_is_reachable_at_other_addresses_also_after_a_crash(o
 
 def test_an_app_that_listens_on_all_addresses_is_left_alone(outside: str) -> None:
     port = free_port()
-    with start(port, web=WEB.replace("127.0.0.1", "0.0.0.0")) as guard:  # noqa: S104 - the app's own choice
+    with start(port, web=WEB.replace("127.0.0.1", "0.0.0.0")) as guard:
         try:
             assert until(lambda: get(outside, port).isdigit(), 20)
             assert get(outside, port) == get("127.0.0.1", port)

@@ -93,7 +93,7 @@ def add_to_config(base: Fields, additions: ConfigAdditions, layers: Sequence[tup
 def starts(base: Fields, additions: ConfigAdditions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the entrypoint and command, without the guard.
 
-    The base's own are used if they start an app; otherwise the recipe's command is used. `dress.asked` replaces the
+    The base's own are used if they start an app; otherwise the recipe's command is used. `given_command` replaces the
     base's command, as in `docker run IMAGE COMMAND`.
     """
     own = _fields(base.get("config"))

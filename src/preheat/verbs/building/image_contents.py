@@ -130,7 +130,7 @@ def _at(need: Need, recipe: Recipe) -> str:
     at = posixpath.normpath(posixpath.join("/", str(recipe.place_of(need)) if need.at else f"{HOME}/views/{need.view}"))
     if at == "/":
         raise ImageError(
-            f"{need.ref} cannot be placed in the image's root folder", hint="set `at` in the recipe, or --inside DIR"
+            f"{need.ref} cannot be placed in the image's root folder", hint="set `at` in the recipe, or --dir DIR"
         )
     return at.lstrip("/")
 

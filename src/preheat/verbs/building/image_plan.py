@@ -11,9 +11,9 @@ from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.core.events import Listener, Noted, Reading
 from preheat.core.ref import Ref
+from preheat.deploy.container_port import ContainerPort, container_port
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.disk.free_space import DiskNeed
-from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
 from preheat.oci.config.annotations import base_annotations, image_annotations, license_of
@@ -142,7 +142,7 @@ def assemble(
     if findings.clashes:
         raise ImageError(
             f"the base and the views use the same path: {findings.clashes[0]}",
-            hint="another `at` in the recipe, or another --inside DIR",
+            hint="another `at` in the recipe, or another --dir DIR",
             end=SOURCE,
         )
     lock = lock_of(required, order.home)
@@ -186,16 +186,17 @@ def _config_additions(
     order: BuildOrder, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
 ) -> ConfigAdditions:
     recipe = order.recipe
+    port = container_port(recipe.ready, (*recipe.command, *order.command, *recipe.env.values()))
     additions = ConfigAdditions(
         command=recipe.command,
         given_command=order.command,
         folder=str(recipe.folder),
         env={**offline({}), **environ, **recipe.env},
-        ports=_ports(recipe.ready),
+        ports=() if port.number is None else (port.number,),
         labels=labels,
     )
     started = any(starts(order.base.image.config, additions))
-    guard = _guard_command(order, findings.python) if started and findings.python and order.status else ()
+    guard = _guard_command(order, findings.python, port) if started and findings.python and order.status else ()
     if order.status and not guard:
         why = (
             f"{order.base.name or 'the base'} has no Python 3.8 or later"
@@ -218,9 +219,9 @@ def _config_additions(
     )
 
 
-def _guard_command(order: BuildOrder, python: str) -> tuple[str, ...]:
+def _guard_command(order: BuildOrder, python: str, port: ContainerPort) -> tuple[str, ...]:
     ready = ("--ready", order.recipe.ready) if order.recipe.ready else ()
-    return (python, f"/{GUARD}", *ready, "--status", order.status, "--name", order.recipe.name, "--")
+    return (python, f"/{GUARD}", *ready, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
 
 
 def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFindings) -> Health | None:
@@ -235,14 +236,6 @@ def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFinding
         if "wget" in findings.programs:
             return Health(("CMD", "wget", "-q", "-O", "/dev/null", ready))
     return None
-
-
-def _ports(ready: str) -> tuple[int, ...]:
-    try:
-        port = port_of(ready) if ready else None
-    except ValueError:
-        port = None
-    return () if port is None else (port,)
 
 
 def _guard() -> bytes:

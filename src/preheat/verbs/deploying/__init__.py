@@ -1,0 +1,1 @@
+"""`serve-config`: describe an app as a service, for systemd and compose."""

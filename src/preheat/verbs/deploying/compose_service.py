@@ -1,0 +1,128 @@
+"""Compose service: an app in a container, kept by the guard as one file, with the library as a read-only volume."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from preheat.core.events import Listener, Noted
+from preheat.deploy.container_image import ContainerImage, app_image
+from preheat.deploy.container_port import container_port
+from preheat.deploy.guard_zip import write_guard_zip
+from preheat.deploy.service import Mount, Service
+from preheat.library.library import Library
+from preheat.recipes.app_python import AppPython
+from preheat.recipes.offline_env import offline
+from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
+from preheat.recipes.recipe import Recipe
+from preheat.verbs.building.image_contents import GUARD
+from preheat.verbs.deploying.service_terms import ServiceTerms, container_user, start_time
+from preheat.verbs.placing.allowed_places import Permissions
+from preheat.verbs.view import place_needs
+from preheat.views.view_protocol import View
+
+_TMP = "/tmp"  # noqa: S108 - the container's own
+
+
+def compose_service(
+    recipe: Recipe,
+    library: Library,
+    view_of: Callable[[str], View],
+    environ: Mapping[str, str],
+    permissions: Permissions,
+    terms: ServiceTerms,
+    on_event: Listener,
+) -> tuple[Service, ContainerImage]:
+    """Return the service of an app and its image; place the app's views, and write the guard into the library.
+
+    The container reads the library, and writes to the app's folder and to memory. `environ` are this machine's
+    variables, for the app's Python. Raise NotPreloaded and Occupied as `place_needs` does.
+    """
+    public = terms.front.rpartition(":")
+    port = container_port(
+        recipe.ready, (*recipe.command, *recipe.env.values()), int(public[2]) if terms.front else None
+    )
+    if port.number is None:
+        on_event(
+            Noted("ports", f'none: the ready probe of {recipe.name} names no port; ready = "http://127.0.0.1:7860/"')
+        )
+    if recipe.hub and not terms.built:
+        on_event(Noted("hub", f"{recipe.name} asks its hub at each start, and the container has none: preheat build"))
+    python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
+    service = Service(
+        name=recipe.name,
+        command=(),
+        check=("python3", f"/{GUARD}", "--check", terms.status),
+        folder=None,
+        env={"HOME": _TMP},
+        ports=() if port.number is None else (_mapped(terms.front, port.number),),
+        user=container_user(recipe.folder, terms.user),
+        scratch=(_TMP,),
+        ready_within_s=terms.ready_within_s,
+        stop_within_s=terms.stop_within_s,
+        start=start_time(recipe, library),
+        has_gpu=bool(python.gpu),
+    )
+    if terms.built:
+        return service, ContainerImage(terms.image)
+    placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
+    guard = library.root / "guard.pyz"
+    write_guard_zip(guard)
+    homes = {"HOME": _TMP, **_homes(recipe)}
+    words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
+    ready = ("--ready", recipe.ready) if recipe.ready else ()
+    command, installed = _command(recipe, python, on_event)
+    service = replace(
+        service,
+        command=(*words, "--status", terms.status, "--name", recipe.name, *port.options, *ready, "--", *command),
+        check=("python3", str(guard), "--check", terms.status),
+        folder=recipe.folder,
+        env={**offline({}), **homes, **placed, **recipe.env},
+        mounts=_mounts(recipe, library),
+        scratch=tuple(dict.fromkeys((_TMP, *homes.values()))),
+    )
+    version = python.python or "{}.{}".format(*sys.version_info[:2])
+    image = ContainerImage(terms.image) if terms.image else app_image(recipe.name, recipe.folder, version, installed)
+    return service, image
+
+
+def _mapped(front: str, port: int) -> str:
+    """Return a port of the container as compose maps it, at the public address `front` if that is given."""
+    host, _, public = front.rpartition(":")
+    address = "" if host in ("", "0.0.0.0") else f"{host}:"  # noqa: S104 - compared with
+    return f"{address}{public or port}:{port}"
+
+
+def _command(recipe: Recipe, python: AppPython, on_event: Listener) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return the command in the container, and the packages of its virtual environment.
+
+    A virtual environment leads to a Python of this machine, which the container does not have: the image's programs of
+    the same name take the place of its own.
+    """
+    program = recipe.folder / recipe.command[0]
+    own = program.parent.parent
+    if "/" not in recipe.command[0] or not (own / "pyvenv.cfg").is_file():
+        venv = python.prefix is not None and python.prefix.is_relative_to(recipe.folder)
+        return recipe.command, python.packages if venv else {}
+    name = "python3" if program.name.startswith("python") else program.name
+    on_event(Noted("command", f"the container starts {name} of its image in place of {program}"))
+    return (name, *recipe.command[1:]), python.packages
+
+
+def _mounts(recipe: Recipe, library: Library) -> tuple[Mount, ...]:
+    """Return the folders that the container needs: the app's, the library, and those of views elsewhere."""
+    named = [recipe.place_of(need) for need in recipe.needs if need.at and split_place(need.at)[0] != DIR]
+    places = [place for place in dict.fromkeys(named) if not place.is_relative_to(recipe.folder)]
+    return (
+        Mount(recipe.folder, writable=True),
+        Mount(library.root),
+        *(Mount(place, writable=True) for place in places),
+    )
+
+
+def _homes(recipe: Recipe) -> dict[str, str]:
+    """Return the variables that make the container's user look in these folders."""
+    places, named = recipe.places, {split_place(need.at)[0] for need in recipe.needs}
+    if places is None:
+        return {}
+    known = (("HOME", HOME), ("XDG_CACHE_HOME", CACHE), ("TMPDIR", TMP))
+    return {variable: str(places.folder(name)) for variable, name in known if name in named}

@@ -1,0 +1,70 @@
+"""Service terms: the options of a service, and what is known about the app's starts and its user."""
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.errors import UsageError
+from preheat.deploy.service import StartTime
+from preheat.guard.status.start_times import History
+from preheat.library.library import Library
+from preheat.recipes.recipe import Recipe
+
+_NOBODY = 65534
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTerms:
+    """Options of a service: addresses as `HOST:PORT`, times as typed (`10m`), and in seconds.
+
+    `front` is the public address, empty for the app's own. `user` is the user of the service; empty for the owner of
+    the app's folder. `image` is the container's image, empty for the one that fits the app; `built`: `preheat build`
+    made it, so that the weights, the guard and the command are in it.
+    """
+
+    status: str
+    ready_within: str
+    stop_within: str
+    ready_within_s: float
+    stop_within_s: float
+    front: str = ""
+    user: str = ""
+    image: str = ""
+    built: bool = False
+
+
+def start_time(recipe: Recipe, library: Library) -> StartTime:
+    """Return how long the last starts of the app by `preheat run` took."""
+    seconds = History(str(library.root / "starts" / recipe.name)).earlier_s
+    return StartTime(max(seconds, default=0.0), len(seconds))
+
+
+def user_id(name: str) -> int:
+    """Return the ID of a user of this machine. Raise UsageError if it has no such user."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise UsageError(f"this machine has no user {name!r}", hint=f"useradd --system --create-home {name}") from error
+
+
+def unit_user(folder: Path) -> str:
+    """Return the owner of the app's folder for root, who writes system units; empty for other users."""
+    if os.geteuid() != 0:
+        return ""
+    try:
+        return pwd.getpwuid(folder.stat().st_uid).pw_name
+    except (KeyError, OSError):
+        return "root"
+
+
+def container_user(folder: Path, user: str) -> str:
+    """Return `UID:GID` for a container: of `user` if given, else the folder's owner, nobody in place of root."""
+    if ":" in user or user.isdecimal():
+        return user
+    if user:
+        user_id(user)
+        found = pwd.getpwnam(user)
+        return f"{found.pw_uid}:{found.pw_gid}"
+    owner = folder.stat()
+    return f"{owner.st_uid}:{owner.st_gid}" if owner.st_uid else f"{_NOBODY}:{_NOBODY}"

@@ -1,0 +1,56 @@
+"""Systemd service: an app started by `preheat run`, which checks the library and places the views at each start."""
+
+import os
+from dataclasses import replace
+
+from preheat.core.events import Listener, Noted
+from preheat.deploy.service import Service
+from preheat.deploy.systemd import start_limit_s
+from preheat.library.library import Library
+from preheat.recipes.recipe import Recipe
+from preheat.verbs.deploying.service_terms import ServiceTerms, start_time, unit_user, user_id
+from preheat.verbs.placing.allowed_places import Permissions
+
+
+def systemd_service(
+    recipe: Recipe,
+    words: tuple[str, ...],
+    library: Library,
+    permissions: Permissions,
+    terms: ServiceTerms,
+    on_event: Listener,
+) -> Service:
+    """Return the service of an app that `words`, a `preheat run` with its app, start. Raise UsageError for its user."""
+    user = terms.user or unit_user(recipe.folder)
+    if user:
+        _check_user(user, recipe, library, on_event)
+    front = ("--front", terms.front) if terms.front else ()
+    allowed = tuple(word for place in permissions.places for word in ("--allow-place", str(place)))
+    service = Service(
+        name=recipe.name,
+        command=(),
+        check=(),
+        folder=recipe.folder,
+        user=user,
+        ready_within_s=terms.ready_within_s,
+        stop_within_s=terms.stop_within_s,
+        start=start_time(recipe, library),
+        renews=bool(terms.front),
+    )
+    # The guard's limit and systemd's grow together, with the starts that were measured.
+    limit_s = start_limit_s(service)
+    ready_within = terms.ready_within if limit_s == terms.ready_within_s else f"{limit_s:.0f}s"
+    timed = ("--ready-within", ready_within, "--stop-within", terms.stop_within)
+    kept = ("--keep",) if permissions.keep else ()
+    return replace(
+        service,
+        command=(*words, "--library", str(library.root), *allowed, *kept, *timed, "--status", terms.status, *front),
+    )
+
+
+def _check_user(user: str, recipe: Recipe, library: Library, on_event: Listener) -> None:
+    uid = user_id(user)
+    if uid == 0:
+        on_event(Noted("user", f"root, since {recipe.folder} belongs to root; another one: --user NAME"))
+    elif os.path.lexists(library.root) and library.root.stat().st_uid != uid:
+        on_event(Noted("library", f"{library.root} belongs to another user; {user} must be able to write to it"))
