@@ -43,8 +43,9 @@ def left_out(told: Told) -> dict[str, str]:
 
 def has(preheat: Preheat, ref: str) -> dict[str, bytes]:
     library = Library(preheat.library)
-    snapshot = library.require(Ref.parse(ref))
-    return {file.path: library.path(file.digest).read_bytes() for file in snapshot.files}
+    snapshot = library.find(Ref.parse(ref))
+    assert snapshot is not None
+    return {file.path: library.path(file.digest).read_bytes() for file in snapshot.files if library.has(file.digest)}
 
 
 @pytest.mark.parametrize("shared", [False, True])

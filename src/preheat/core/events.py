@@ -194,7 +194,8 @@ class Mended(msgspec.Struct, frozen=True):
 class Adopted(msgspec.Struct, frozen=True):
     """A version from a cache was added to the library: `size` bytes in `files` files.
 
-    `links` is the number of files by the way in which they were added, such as `reflink` or `copy`.
+    `links` is the number of files by the way in which they were added, such as `reflink` or `copy`. `missing` is the
+    number of the version's files that are known to be missing.
     """
 
     ref: Ref
@@ -202,6 +203,7 @@ class Adopted(msgspec.Struct, frozen=True):
     files: int
     size: int
     links: Mapping[str, int]
+    missing: int = 0
 
 
 class LeftOut(msgspec.Struct, frozen=True):

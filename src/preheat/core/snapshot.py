@@ -44,11 +44,16 @@ def _has_long_name(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files of one commit: `ref` is the requested name, `commit` the commit that it resolved to."""
+    """The files of one commit: `ref` is the requested name, `commit` the commit that it resolved to.
+
+    `unlisted` is None if `files` are all files that were asked for. Otherwise the commit may have more: `unlisted`
+    names those that are known to be missing, by path, by a folder's path with `/` at its end, or by `algorithm:hex`.
+    """
 
     ref: Ref
     commit: str
     files: tuple[File, ...]
+    unlisted: tuple[str, ...] | None = None
     _by_path: dict[str, File] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +68,13 @@ class Snapshot:
                 parent = parent.rpartition("/")[0]
         object.__setattr__(self, "_by_path", paths)
 
+    def may_have(self, path: str) -> bool:
+        """Return whether `path` is, or may be, one of the unlisted files that are known to be missing."""
+        return any(
+            path == name or _is_digest(name) or (name.endswith("/") and path.startswith(name))
+            for name in self.unlisted or ()
+        )
+
     @property
     def size(self) -> int:
         """Total size of all files in bytes."""
@@ -73,25 +85,44 @@ class Snapshot:
         if ref == self.ref:
             return self
         copy = object.__new__(Snapshot)
-        for name, value in (("ref", ref), ("commit", self.commit), ("files", self.files), ("_by_path", self._by_path)):
-            object.__setattr__(copy, name, value)
+        object.__setattr__(copy, "ref", ref)
+        for name in ("commit", "files", "unlisted", "_by_path"):
+            object.__setattr__(copy, name, getattr(self, name))
         return copy
 
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.
 
         A pattern that begins with `!` excludes the files that match the rest of it; if all patterns do, all other files
-        are returned. Raise NotFound for a pattern without a match, and if every file is excluded.
+        are returned. Raise NotFound for a pattern without a match, and if every file is excluded. If the commit may
+        have more files, a pattern without a match becomes one of the `unlisted` names instead.
         """
+        if not patterns:
+            return self
         excluding = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
         including = [pattern for pattern in patterns if not pattern.startswith("!")]
-        kept = self._matching(including, required=True) if including else self.files
+        kept = self._matching(including, required=self.unlisted is None) if including else self.files
         if excluding:
             excluded = set(self._matching(excluding, required=False))
             kept = tuple(file for file in kept if file not in excluded)
             if not kept and self.files:
                 raise NotFound(f"{self.ref} has no file that is not excluded", hint=f"it has {self._names()}")
-        return replace(self, files=kept) if patterns else self
+        return replace(self, files=kept, unlisted=self._unlisted(including, excluding))
+
+    def _unlisted(self, including: Sequence[str], excluding: Sequence[str]) -> tuple[str, ...] | None:
+        """Return what may be missing from a selection: None if each of its files is named and listed."""
+        if self.unlisted is None or (including and all(pattern in self._by_path for pattern in including)):
+            return None
+        names = [
+            name
+            for name in self.unlisted
+            if (not including or _is_digest(name) or any(_match(pattern, name) for pattern in including))
+            and not any(_match(pattern, name) for pattern in excluding)
+        ]
+        for pattern in including:
+            if not any(_match(pattern, name) for name in (*self._by_path, *names)):
+                names.append(pattern)
+        return tuple(dict.fromkeys(names))
 
     def _matching(self, patterns: Sequence[str], *, required: bool) -> tuple[File, ...]:
         """Return the files that match one of `patterns`. If `required`, raise NotFound for one without a match."""
@@ -132,7 +163,7 @@ class Snapshot:
     def at_paths(self, of: "Snapshot") -> "Snapshot":
         """Return the files whose paths are also in `of`, in its order."""
         found = (self.file(file.path) for file in of.files)
-        return replace(self, files=tuple(file for file in found if file is not None))
+        return replace(self, files=tuple(file for file in found if file is not None), unlisted=of.unlisted)
 
     def file(self, path: str) -> File | None:
         """Return the file at `path`, or None; O(1)."""
@@ -148,6 +179,14 @@ def listing_commit(files: Iterable[File]) -> str:
     for file in sorted(files, key=lambda file: file.path):
         naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
     return naming.hexdigest()
+
+
+def _match(pattern: str, name: str) -> bool:
+    return name == pattern or (bool(GLOB.intersection(pattern)) and re.match(translate(pattern), name) is not None)
+
+
+def _is_digest(name: str) -> bool:
+    return re.fullmatch(r"(sha256|git-sha1):[0-9a-f]+", name) is not None
 
 
 def _named_as(file: File, other: File | None) -> File:

@@ -106,10 +106,11 @@ class Library:
         return wanted
 
     def require_files(self, snapshot: Snapshot, hint: str) -> None:
-        """Raise NotPreloaded with `hint` if a file of the snapshot is missing."""
-        missing = [file for file in self.missing(snapshot) if not self.holds(file.digest)]
+        """Raise NotPreloaded with `hint` if a file of the snapshot is missing, or is known to be unlisted."""
+        missing = [file.path for file in self.missing(snapshot) if not self.holds(file.digest)]
+        missing += snapshot.unlisted or ()
         if missing:
-            names = f"{missing[0].path}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            names = f"{missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
             raise NotPreloaded(f"{snapshot.ref} is incomplete in {self.root}: missing {names}", hint=hint)
 
     def prepare(self, size: int) -> None:

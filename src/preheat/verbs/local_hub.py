@@ -113,7 +113,8 @@ def needs_alone(needed: Required, library: Library, root: Path) -> Library:
                 blob.parent.mkdir(parents=True, exist_ok=True)
                 blob.symlink_to(library.path(file.digest).absolute())
         known = library.find(snapshot.ref.at(snapshot.commit)) or snapshot
-        alone.record(known.named(snapshot.ref))
+        # The needs are complete, so the app may see the list although the commit has other files.
+        alone.record(replace(known.named(snapshot.ref), unlisted=None))
     return alone
 
 

@@ -44,6 +44,7 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
             return library.require(need.stored, need.files)
         # The lock's digests replace the recorded ones; `require_known` compares the blobs with them.
         wanted = recorded.only(need.files)
+        library.require_files(replace(wanted, files=()), need.ref.how_to_get)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
     hint = f"preheat pull {app} downloads the files with the locked digests"

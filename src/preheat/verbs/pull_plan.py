@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import HubError, IntegrityError, LibraryError, NoSize, NotFound
-from preheat.core.events import Listener
+from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.free_space import DiskNeed, disk_needs, require_space
@@ -142,12 +142,16 @@ def plan_need(
 ) -> NeedPlan:
     """Resolve a model without downloading it. No hub is asked if all files of a pinned commit are in the library.
 
+    If the library has the files that another program's cache had of the commit, and no hub lists more, those are all.
     Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
     """
     ref, several = sources[0].ref, tuple(sources)
     here = _here(ref.members(selection.unpack) if selection.unpack else ref, library, selection)
     if here is not None:
-        return NeedPlan(several, selection, here)
+        if here.unlisted is None:
+            return NeedPlan(several, selection, here)
+        # The library is another source, so give up on the hubs earlier.
+        patience = RetryPolicy(attempts=2, lasting_s=0)
     if selection.unpack:
         return _plan_unpacking(several, on_event, selection, patience)
     try:
@@ -156,6 +160,11 @@ def plan_need(
         if selection.known is None:
             raise
         source, listed = sources[0], replace(selection.known, ref=ref)
+    except HubError as error:
+        if here is None:
+            raise
+        on_event(Noted(str(ref), f"has the files of an adopted cache; the hub's list is unknown: {error.message}"))
+        return NeedPlan(several, selection, here)
     return NeedPlan(several, selection, selection.of(named(listed, ref)), source, listed)
 
 
@@ -213,7 +222,10 @@ def _to_unpack(need: NeedPlan, library: Library) -> int:
 
 
 def _here(ref: Ref, library: Library, selection: FileSelection) -> Snapshot | None:
-    """Return the requested files of a recorded commit, None if any is missing. A commit never changes."""
+    """Return the requested files of a recorded commit, None if any is missing. A commit never changes.
+
+    Its `unlisted` is empty if the commit may have more files, of which nothing is known.
+    """
     known = library.find(ref) if ref.pinned else None
     if known is None:
         return None
@@ -221,4 +233,4 @@ def _here(ref: Ref, library: Library, selection: FileSelection) -> Snapshot | No
         wanted = selection.of(known)
     except (NotFound, IntegrityError):
         return None  # the hub may have more files than the record
-    return None if lacking(library, wanted, add_names=False) else wanted
+    return None if wanted.unlisted or lacking(library, wanted, add_names=False) else wanted

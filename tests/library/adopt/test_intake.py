@@ -1,5 +1,6 @@
 """A file from outside becomes a blob with the bytes that were read, or stays where it is."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.core.digest import Digest
+from preheat.core.digest import Digest, sha256
 from preheat.core.errors import IntegrityError
 from preheat.library.adopt.intake import Intake
 
@@ -31,12 +32,26 @@ def test_a_file_that_changes_while_being_read_is_left_out(tmp_path: Path, copy: 
     intake = Intake(library, path_of, meddle, copy=copy)
     try:
         with pytest.raises(IntegrityError, match="changed while it was read"):
-            intake.take(source, None)
+            intake.take(source, sha256(hashlib.sha256(bytes(SIZE)).hexdigest()))
     finally:
         os.close(writer)
     assert source.stat().st_size == SIZE
     assert not (library / "blobs").exists()
     assert list((library / "partial").iterdir()) == []
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_file_that_a_program_is_still_writing_is_left_out(tmp_path: Path, copy: bool) -> None:
+    library, source = tmp_path / "library", tmp_path / "model.bin"
+    (library / "partial").mkdir(parents=True)
+    intake = Intake(library, lambda digest: library / "blobs" / str(digest), lambda _size: None, copy=copy)
+    with open(source, "wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        with pytest.raises(IntegrityError, match="another program is writing to it"):
+            intake.take(source, None)
+        writer.write(b"the rest")
+    assert intake.take(source, None).size == len(b"halfthe rest")
 
 
 def test_a_file_truncated_while_being_read_is_left_out_without_a_signal(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ def say_upkeep(event: Adopted | Evicted | LeftOut | Mended | Rotten | Unneeded) 
         case Adopted():
             ways = ", ".join(f"{count} {_WAYS[way]}" for way, count in sorted(event.links.items()))
             size = f"{say_size(event.size)} in {say_count(event.files, 'file')}"
-            return f"{event.ref} at {event.commit[:12]}: {size}, {ways}"
+            partial = f"; partial: {say_count(event.missing, 'file')} missing" if event.missing else ""
+            return f"{event.ref} at {event.commit[:12]}: {size}, {ways}{partial}"
         case Evicted():
             return f"evicted: {event.ref} at {event.commit[:12]}: {say_size(event.size)} freed"
         case LeftOut():

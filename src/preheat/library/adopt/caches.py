@@ -27,8 +27,9 @@ class CachedVersion:
     """A version of a repository in a cache.
 
     `ref` is what the library will record. If the cache has no `commit` (""), a hash of the files replaces it.
-    `revisions` are the branches and
-    tags that point to the commit; `listed` are all files of the commit, if the cache lists them.
+    `revisions` are the branches and tags that point to the commit; `listed` are all files of the commit, if the cache
+    lists them. Otherwise `missing` names files that the cache lacks, as in `Snapshot.unlisted`, and `known` are files
+    that it lacks, with their sizes and digests.
     """
 
     ref: Ref
@@ -36,6 +37,8 @@ class CachedVersion:
     revisions: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     listed: tuple[File, ...] = ()
+    missing: tuple[str, ...] = ()
+    known: tuple[File, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@
     models--OWNER--NAME/trees/COMMIT.json      since 1.22: all files of the commit, with their digests
 
 ETAG is a sha256 or a git blob ID. XET_HASH is the file's hash in the hub's Xet storage, and FF are its first two
-digits. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines: commit, etag and time. A clone
-made by git may have pointers of git-lfs instead of files, and the files in `.git/lfs/objects`.
+digits. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines: commit, etag and time, and
+since 1.22 `.cache/huggingface/trees/COMMIT.json`. Downloads in progress are `ETAG.incomplete` or
+`ETAG.RANDOM.incomplete` in a cache, and end with `.ETAG.incomplete` in a local folder. A clone made by git may have
+pointers of git-lfs instead of files, and the files in `.git/lfs/objects`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,6 +26,7 @@ from preheat.core.snapshot import File
 from preheat.core.units import say_size
 from preheat.disk.lfs_pointer import LfsPointer, read_pointer
 from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, files_below, ref_of, resolved
+from preheat.library.adopt.weight_indexes import missing_parts
 from preheat.library.small_files import read_small
 
 _REPO = re.compile(r"(models|datasets|spaces)--(.+)")
@@ -58,8 +62,12 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
     if ref is None:
         yield InvalidEntry(repo, "its name is not a valid repository name")
         return
+    unfinished = []
     for left in sorted((repo / "blobs").glob("*.incomplete")):
         yield InvalidEntry(left, "it is an incomplete download")
+        digest = _digest(left.name.partition(".")[0])
+        if digest is not None and not (repo / "blobs" / digest.hex).exists():
+            unfinished.append(str(digest))
     revisions: dict[str, list[str]] = {}
     for path in sorted((repo / "refs").rglob("*")):
         commit = _commit_in(path)
@@ -71,16 +79,20 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
         if not _COMMIT.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             yield InvalidEntry(folder, "its name is not a commit")
             continue
-        yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())))
+        yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())), unfinished)
 
 
 def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]:
     """Yield the version in a local download folder, as `ref`, and its invalid entries.
 
-    The files' digests are those in the `.metadata` files.
+    The files' digests are those in the `.metadata` files, or in the list of the commit's files.
     """
     notes = folder / ".cache" / "huggingface" / "download"
-    candidates, commits = [], set()
+    candidates, commits, missing, known = [], set(), [], []
+    for left in sorted(notes.rglob("*.incomplete")):
+        yield InvalidEntry(left, "it is an incomplete download")
+        digest = _digest(left.name.split(".")[-2])
+        missing += [str(digest)] if digest is not None else []
     for one in files_below(folder, skip=frozenset((".cache", ".git", ".preheat"))):
         if isinstance(one, InvalidEntry):
             yield one
@@ -89,6 +101,7 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]
         source = resolved(place, folder)
         if isinstance(source, InvalidEntry):
             yield source
+            missing.append(path)
             continue
         pointer = _pointer(source)
         if pointer is not None:
@@ -98,6 +111,7 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]
                 yield InvalidEntry(
                     place, f"it is a git-lfs pointer to a file of {size} that is not here: git lfs pull downloads it"
                 )
+                known.append(File(path, pointer.size, pointer.digest))
                 continue
             candidates.append(Candidate(path, source, pointer.digest))
             continue
@@ -109,13 +123,26 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]
             commits.add(commit)
         candidates.append(Candidate(path, source, digest))
     commit = commits.pop() if len(commits) == 1 else ""
-    yield CachedVersion(ref, commit if _COMMIT.fullmatch(commit) else "", (ref.revision,), tuple(candidates))
+    if not _COMMIT.fullmatch(commit):
+        commit = ""
+    listed = _tree(notes.parent / "trees" / f"{commit}.json") if commit else ()
+    expected = {file.path: file.digest for file in listed}
+    candidates = [replace(one, digest=one.digest or expected.get(one.path)) for one in candidates]
+    known_paths = {file.path for file in known}
+    for path, entry in missing_parts(folder, candidates):
+        if path not in known_paths:
+            yield entry
+            missing.append(path)
+    yield CachedVersion(ref, commit, (ref.revision,), tuple(candidates), listed, tuple(missing), tuple(known))
 
 
-def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[CachedVersion | InvalidEntry]:
+def _version(
+    repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...], unfinished: Sequence[str]
+) -> Iterator[CachedVersion | InvalidEntry]:
+    """Yield the version in a snapshot's folder; `unfinished` are the digests of the repository's partial downloads."""
     listed = _tree(repo / "trees" / f"{folder.name}.json")
     expected = {file.path: file.digest for file in listed}
-    candidates = []
+    candidates, missing = [], list(unfinished)
     for one in files_below(folder):
         if isinstance(one, InvalidEntry):
             yield one
@@ -125,13 +152,18 @@ def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> 
         source = resolved(pointer, repo.parent)
         if isinstance(source, InvalidEntry):
             yield source
+            missing.append(path)
             continue
         named = _digest(pointer.readlink().name) if pointer.is_symlink() else None
         if named and path in expected and expected[path] != named:
             yield InvalidEntry(pointer, f"it points to {named}, but the commit lists {expected[path]}")
+            missing.append(path)
             continue
         candidates.append(Candidate(path, source, expected.get(path) or named))
-    yield CachedVersion(ref, folder.name, revisions, tuple(candidates), listed)
+    for path, entry in missing_parts(folder, candidates):
+        yield entry
+        missing.append(path)
+    yield CachedVersion(ref, folder.name, revisions, tuple(candidates), listed, tuple(missing))
 
 
 def _tree(path: Path) -> tuple[File, ...]:

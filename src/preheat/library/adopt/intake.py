@@ -16,7 +16,7 @@ from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.temporary_file import beside, sync_folder
 from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.file_lock import take
-from preheat.library.blobs.lease import lease
+from preheat.library.blobs.lease import is_open_for_writing, lease
 from preheat.library.blobs.partial import disk_trouble
 
 ELSEWHERE = "it is on another filesystem"
@@ -76,6 +76,9 @@ class Intake:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise LibraryError("it is not a regular file")
+        if expected is None and is_open_for_writing(descriptor):
+            # Nothing says how long the file will be: half of it would become a blob.
+            raise IntegrityError("another program is writing to it", hint="adopt it again when that is done")
         how, target = self._link(source, descriptor, aside)
         try:
             if how == "hardlink":

@@ -5,20 +5,23 @@
     models/OWNER--NAME/snapshots/REVISION/PATH      since 1.38
 
 The first two also have `.msc` (the files, a pickled list), `.mdl` (the name, a pickled dictionary), and `.mv` (the
-revision, text).
+revision, text). Their downloads in progress are in `._____temp/OWNER/NAME` beside OWNER, or in `._____temp` of a local
+folder; those of large files are in parts, PATH_START_END.
 """
 
 import io
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from preheat.core.ref import Ref
 from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, files_below, ref_of, resolved
+from preheat.library.adopt.weight_indexes import missing_parts
 from preheat.library.small_files import read_small
 
-_NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
+_TEMPORARY = "._____temp"
+_NOTES = frozenset((".msc", ".mdl", ".mv", ".lock", _TEMPORARY))
 _UNFINISHED = (".incomplete", ".parallel_tmp", ".tmp")
 
 
@@ -39,7 +42,7 @@ def repositories(cache: Path) -> list[Path]:
     found = set()
     for base in (cache, cache / "hub", cache / "models", cache / "hub" / "models"):
         for folder in (*base.glob("*"), *base.glob("*/*")):
-            if not folder.is_symlink() and "._____temp" not in folder.parts and is_repository(folder):
+            if not folder.is_symlink() and _TEMPORARY not in folder.parts and is_repository(folder):
                 found.add(folder)
     return sorted(found)
 
@@ -57,7 +60,10 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
         return
     if not new:
         revision = _revision(repo / ".mv") or ref.revision
-        yield from _version(repo, ref_of(f"ms:{name}@{revision}") or ref, _listed(repo / ".msc"))
+        # The temporary folder has the name as it is, or as the client writes it in the cache.
+        others = [repo.parent.parent / _TEMPORARY / one for one in (name, f"{repo.parent.name}/{repo.name}")]
+        temporary = [repo / _TEMPORARY, *dict.fromkeys(others)]
+        yield from _version(repo, ref_of(f"ms:{name}@{revision}") or ref, _listed(repo / ".msc"), temporary)
         return
     for folder in sorted((repo / "snapshots").iterdir()):
         at = ref_of(f"ms:{name}@{folder.name}")
@@ -67,8 +73,24 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
             yield from _version(folder, at, None)
 
 
-def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[CachedVersion | InvalidEntry]:
-    candidates = []
+def unfinished(cache: Path) -> Iterator[InvalidEntry]:
+    """Yield the temporary folders in a cache whose repositories have no file yet."""
+    for base in (cache, cache / "hub", cache / "models", cache / "hub" / "models"):
+        for folder in sorted((base / _TEMPORARY).glob("*/*")):
+            owner, name = folder.parent.name, folder.name
+            places = (base / owner / name, base / owner / name.replace(".", "___"))
+            if not any(is_repository(place) for place in places) and any(_files(folder)):
+                yield InvalidEntry(folder, "it is an incomplete download")
+
+
+def _version(
+    folder: Path, ref: Ref, listed: frozenset[str] | None, temporary: Sequence[Path] = ()
+) -> Iterator[CachedVersion | InvalidEntry]:
+    candidates, missing = [], []
+    for place in temporary:
+        for path in _files(place):
+            yield InvalidEntry(place / path, "it is an incomplete download")
+            missing.append(re.sub(r"_\d+_\d+$", "", path))
     for one in files_below(folder, skip=_NOTES):
         if isinstance(one, InvalidEntry):
             yield one
@@ -76,15 +98,24 @@ def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[
         path, place = one
         if path.endswith(_UNFINISHED) or (listed is not None and path not in listed):
             yield InvalidEntry(place, "it is an incomplete download")
+            missing.append(re.sub("(" + "|".join(map(re.escape, _UNFINISHED)) + ")$", "", path))
             continue
         source = resolved(place, folder)
         if isinstance(source, InvalidEntry):
             yield source
+            missing.append(path)
         else:
             candidates.append(Candidate(path, source))
-    yield CachedVersion(
-        ref, ref.revision if ref.pinned else "", () if ref.pinned else (ref.revision,), tuple(candidates)
-    )
+    for path, entry in missing_parts(folder, candidates):
+        yield entry
+        missing.append(path)
+    commit, revisions = (ref.revision, ()) if ref.pinned else ("", (ref.revision,))
+    yield CachedVersion(ref, commit, revisions, tuple(candidates), missing=tuple(dict.fromkeys(missing)))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files below a folder, relative to it."""
+    return (one[0] for one in files_below(folder) if not isinstance(one, InvalidEntry)) if folder.is_dir() else iter(())
 
 
 def _is_new(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """Lease: keep other processes from writing to or truncating a file; see F_SETLEASE in fcntl(2)."""
 
 import contextlib
+import errno
 import fcntl
 import signal
 from collections.abc import Callable, Iterator
@@ -34,6 +35,17 @@ def lease(descriptor: int) -> Iterator[Callable[[], bool]]:
     finally:
         if held:
             _let_go(descriptor)
+
+
+def is_open_for_writing(descriptor: int) -> bool:
+    """Return whether a process has the file open for writing; False if the kernel does not say."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    _let_go(descriptor)
+    return False
 
 
 def _let_go(descriptor: int) -> None:

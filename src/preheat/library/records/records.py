@@ -41,6 +41,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     commit: str
     files: list[_RecordFile]
     by: str = ""
+    unlisted: list[str] | None = None
 
 
 class Needed(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +58,7 @@ class _SummaryForm(msgspec.Struct, frozen=True):
     commit: str
     files: list[Needed]
     by: str = ""
+    unlisted: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,15 @@ class RecordSummary:
     """The parts of a record that lists need: the digests and sizes of a commit's files, without their paths.
 
     `ref` is pinned to the commit; `revisions` are the branches and tags that last pointed to it. `by` is `MIRROR` for a
-    version that a mirror downloaded for its clients, and empty for one that was pulled or adopted by hand.
+    version that a mirror downloaded for its clients, and empty for one that was pulled or adopted by hand. `unlisted`:
+    see Snapshot.
     """
 
     ref: Ref
     revisions: tuple[str, ...]
     files: list[Needed]
     by: str = ""
+    unlisted: tuple[str, ...] | None = None
 
 
 class Records:
@@ -85,7 +89,8 @@ class Records:
         """Write the snapshot's list of files and `by` (see `MIRROR`), and the commit that its ref points to."""
         ref = snapshot.ref
         files = [_RecordFile(file.path, file.size, str(file.digest)) for file in snapshot.files]
-        record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files, by)
+        unlisted = None if snapshot.unlisted is None else list(snapshot.unlisted)
+        record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files, by, unlisted)
         folder = self._folder(ref)
         body = msgspec.json.format(msgspec.json.encode(record), indent=1)
         path = folder / f"{snapshot.commit}.json"
@@ -135,7 +140,8 @@ class Records:
                     known = {}
                     for revision, commit in self.revisions(ref).items():
                         known.setdefault(commit, []).append(revision)
-                yield RecordSummary(ref, tuple(sorted(known.get(record.commit, ()))), record.files, record.by)
+                names = tuple(sorted(known.get(record.commit, ())))
+                yield RecordSummary(ref, names, record.files, record.by, _unlisted(record))
 
     def used(self, ref: Ref) -> None:
         """Set the last use of the commit that a ref is pinned to; do nothing if the record is not writable."""
@@ -198,7 +204,7 @@ class Records:
         ref = self._ref(record, path)
         try:
             files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
-            return _Known(Snapshot(ref, record.commit, files), record.by)
+            return _Known(Snapshot(ref, record.commit, files, _unlisted(record)), record.by)
         except (PreheatError, ValueError) as error:  # ValueError: an invalid path
             text = error.message if isinstance(error, PreheatError) else str(error)
             raise _not_a_record(path, text) from error
@@ -223,6 +229,10 @@ class _Known:
 
 
 _Form = TypeVar("_Form", _Record, _SummaryForm)
+
+
+def _unlisted(record: "_Record | _SummaryForm") -> tuple[str, ...] | None:
+    return None if record.unlisted is None else tuple(record.unlisted)
 
 
 def _same(one: Ref, other: Ref) -> bool:

@@ -16,7 +16,8 @@ class VersionUsage:
     """A recorded commit and its disk usage, in bytes.
 
     `size` is the size of its downloaded blobs, each counted once; `own` is the part that no other version uses;
-    `missing` is still to be downloaded. `revisions` are the branches and tags that last pointed to the commit.
+    `missing` is still to be downloaded. `revisions` are the branches and tags that last pointed to the commit. `files`
+    and `missing_files` are numbers; they include files of which only the name is known, without a size.
     """
 
     ref: Ref
@@ -26,6 +27,7 @@ class VersionUsage:
     size: int
     own: int
     missing: int
+    missing_files: int = 0
 
     @property
     def shared(self) -> int:
@@ -51,16 +53,17 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
     pinned = pins.all()
     versions = []
     for record, (present, missing) in zip(listed, costs, strict=True):
-        ref = record.ref
+        ref, names = record.ref, len(record.unlisted or ())
         versions.append(
             VersionUsage(
                 ref,
                 record.revisions,
                 (ref.hub, ref.slug, ref.revision) in pinned,
-                len(record.files),
+                len(record.files) + names,
                 sum(present.values()),
                 sum(size for blob, size in present.items() if users[blob] == 1),
                 missing,
+                sum(file.digest not in here for file in record.files) + names,
             )
         )
     once: dict[int, int] = {}

@@ -19,12 +19,13 @@ def write_index(snapshot: Snapshot) -> bytes:
     """Return a page that lists a snapshot's files, each with a link to its bytes at this commit."""
     ref = snapshot.ref
     title = escape(str(ref))
+    missing = "".join(f"<br>missing: {escape(name)}" for name in snapshot.unlisted or ())
     rows = "\n".join(_row(snapshot, file) for file in sorted(snapshot.files, key=lambda file: file.path))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{_STYLE}</style></head>
 <body><h1>{title}</h1>
-<p>{say_count(len(snapshot.files), "file")}, {snapshot.size:,} bytes, at {escape(snapshot.commit)}</p>
+<p>{say_count(len(snapshot.files), "file")}, {snapshot.size:,} bytes, at {escape(snapshot.commit)}{missing}</p>
 <table>
 {rows}
 </table></body></html>

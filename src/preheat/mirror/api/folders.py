@@ -33,6 +33,18 @@ class ServedSnapshot:
     prove: Callable[[File], None] = lambda _file: None
     continues: Callable[[File], bool] = lambda _file: True
 
+    @property
+    def why_partial(self) -> str:
+        """Return why no list of the files can be sent; empty if it can.
+
+        A client would take a list without the files that are known to be missing for a list of all files.
+        """
+        names = self.snapshot.unlisted
+        if not names:
+            return ""
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f"{self.snapshot.ref} is incomplete on this mirror: missing {names[0]}{more}"
+
 
 Find = Callable[[Ref], ServedSnapshot | None]
 

@@ -127,18 +127,19 @@ def _api(request: Request, kind: str, segments: list[str], query: dict[str, list
     match segments[length:]:
         case []:
             _allow(request, "GET", "HEAD")
-            found = _find(find, kind, repo, "main")
+            found = _whole(_find(find, kind, repo, "main"))
             return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
         case ["revision", revision]:
             _allow(request, "GET", "HEAD")
-            found = _find(find, kind, repo, revision)
+            found = _whole(_find(find, kind, repo, revision))
             return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
         case ["tree", revision, *path]:
             _allow(request, "GET", "HEAD")
-            return _tree(request, _find(find, kind, repo, revision), "/".join(path).strip("/"), query)
+            found = _whole(_find(find, kind, repo, revision))
+            return _tree(request, found, "/".join(path).strip("/"), query)
         case ["paths-info", revision]:
             _allow(request, "POST")
-            found = _find(find, kind, repo, revision)
+            found = _whole(_find(find, kind, repo, revision))
             return json_answer(hf_answers.write_paths_info(found.snapshot, _paths(request)), 200, provenance(found))
         case ["refs"]:
             _allow(request, "GET", "HEAD")
@@ -163,6 +164,13 @@ def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
     if revision != "main" and find(ref.at("main")) is not None:
         raise Refused(refuse(404, f"{ref} is not on this mirror at this revision", REVISION_NOT_FOUND))
     raise Refused(refuse(404, f"{ref} is not on this mirror", REPO_NOT_FOUND))
+
+
+def _whole(found: ServedSnapshot) -> ServedSnapshot:
+    # Without the code of an unknown repository or file: the hub has it.
+    if found.why_partial:
+        raise Refused(refuse(404, found.why_partial))
+    return found
 
 
 # ---- listings -----------------------------------------------------------------------------------------------------
@@ -225,9 +233,9 @@ def _resolve(request: Request, kind: str, segments: list[str], find: Find) -> An
     path = "/".join(rest)
     # The path is only compared with names in the snapshot, never joined to a folder, so it cannot escape.
     file = found.snapshot.file(path)
-    if file is None:
+    if file is None and not found.snapshot.may_have(path):
         raise Refused(_no_entry(found, path))
-    given = give_file(request, found, file)
+    given = give_file(request, found, file) if file is not None else None
     if given is None:
         # Not EntryNotFound: clients would cache that the repository has no such file.
         message = f"{path} of {found.snapshot.ref} is not on this mirror, although the repository has it"

@@ -38,9 +38,9 @@ def _route(request: Request, segments: list[str], query: dict[str, str], find: F
             names = dict.fromkeys((ref.revision, *found.revisions()))
             return _document(ms_answers.write_revisions(names), found)
         case ["repo", "files"] if ref.kind == MODEL:
-            return _files(_find(find, _at(ref, query)), query)
+            return _files(_whole(_find(find, _at(ref, query))), query)
         case ["repo", "tree"] if ref.kind == DATASET:
-            return _pages(_find(find, _at(ref, query)), query)
+            return _pages(_whole(_find(find, _at(ref, query))), query)
         case ["repo"] if "FilePath" in query:
             return _bytes(request, _at(ref, query), query["FilePath"], find)
         case _:
@@ -62,6 +62,12 @@ def _find(find: Find, ref: Ref) -> ServedSnapshot:
     found = find(ref) if is_revision(ref.revision) else None
     if found is None:
         raise Refused(_refuse(404, f"{ref} is not on this mirror"))
+    return found
+
+
+def _whole(found: ServedSnapshot) -> ServedSnapshot:
+    if found.why_partial:
+        raise Refused(_refuse(404, found.why_partial))
     return found
 
 

@@ -141,7 +141,7 @@ class PullThrough:
         """Resolve `ref` upstream, and save the response for outages and restarts."""
         told = self._upstreams.resolve(upstream, ref, asker)
         known = self._library.find(ref.at(told.snapshot.commit))
-        if known is not None and known.files == told.snapshot.files:
+        if known is not None and known.unlisted is None and known.files == told.snapshot.files:
             # The same tuple, so that each file's download compares the two lists at once.
             told = replace(told, snapshot=known.named(told.snapshot.ref))
         own = not self._gate.state(ref) and self._kept.recorded(ref)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
+from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
@@ -27,9 +28,13 @@ _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Counts of an adoption; `size`, `new` (not in the library before) and `copied` are bytes, the others numbers."""
+    """Counts of an adoption; `size`, `new` (not in the library before) and `copied` are bytes, the others numbers.
+
+    `partial` counts the versions of which files are known to be missing.
+    """
 
     versions: int
+    partial: int
     files: int
     size: int
     new: int
@@ -60,6 +65,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     done = [_version(one, library, intake, tell, unsafe) for one in plan.found]
     return Adoption(
         versions=sum(one.versions for one in done),
+        partial=sum(one.partial for one in done),
         files=sum(one.files for one in done),
         size=sum(one.size for one in done),
         new=sum(one.new for one in done),
@@ -75,6 +81,11 @@ def adopted(plan: AdoptPlan) -> Adoption:
     kept = [[file for file in files if file.how != LEFT_OUT] for files in versions]
     return Adoption(
         versions=sum(bool(files) for files in kept),
+        partial=sum(
+            _lacks(one, [candidate.path for candidate in one.candidates if by_source[candidate.source].how != LEFT_OUT])
+            for one, files in zip(plan.found, kept, strict=True)
+            if files
+        ),
         files=sum(map(len, kept)),
         size=sum(file.size for files in kept for file in files),
         new=sum(file.size for file in plan.files if file.how not in (HERE, LEFT_OUT)),
@@ -92,6 +103,12 @@ def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
             yield LeftOut(_printable(file.source), f"{ELSEWHERE} (--copy)")
 
 
+def _lacks(found: CachedVersion, paths: Sequence[str]) -> bool:
+    """Return whether files of the version are known to be missing, with those at `paths` in the library."""
+    named = {file.path for file in (*found.listed, *found.known)} | {one.path for one in found.candidates}
+    return bool(found.missing) or not named <= set(paths)
+
+
 def _printable(path: Path) -> str:
     """Return a printable form of a path that may not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -100,15 +117,16 @@ def _printable(path: Path) -> str:
 def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener, unsafe: str) -> Adoption:
     """Add one version to the library, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
-    listed = {file.path: file for file in found.listed or (known.files if known else ())}
+    listed = {file.path: file for file in (*(found.listed or (known.files if known else ())), *found.known)}
     claimed = tuple(File(c.path, 0, c.digest) for c in found.candidates if c.digest is not None)
     with library.wanted(Snapshot(found.ref, found.commit, claimed)):
         taken, left_out = _take(found, library, intake, tell)
         if not taken:
-            return Adoption(0, 0, 0, 0, 0, left_out)
+            return Adoption(0, 0, 0, 0, 0, 0, left_out)
         for path, one in taken.items():
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
+        unlisted = _unlisted(found, known, listed)
         new = [listed[path] for path, one in taken.items() if one.how != "here"]
         scan_and_report(files if unsafe == REFUSE else new, library, unsafe, tell)
         commit = found.commit or listing_commit(files)
@@ -117,7 +135,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
             here = library.find(ref)
             # A branch that was pulled into the library since is newer than the same branch in the cache.
             stale = here is not None and here.commit != commit
-            library.record(Snapshot(found.ref.at(commit) if stale else ref, commit, files))
+            library.record(Snapshot(found.ref.at(commit) if stale else ref, commit, files, unlisted))
         if library.missing(Snapshot(found.ref.at(commit), commit, tuple(listed[path] for path in taken))):
             # Files without a known digest could not be claimed, and may have been pruned: add them again, now that a
             # record protects them.
@@ -125,9 +143,27 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
     links = Counter(one.how for one in taken.values())
     size = sum(one.size for one in taken.values())
     fresh = {one.digest: one for one in taken.values() if one.how != "here"}.values()
-    tell(Adopted(found.ref, commit, len(taken), size, dict(links)))
+    missing = len(library.missing(Snapshot(found.ref, commit, files))) + len(unlisted or ())
+    tell(Adopted(found.ref, commit, len(taken), size, dict(links), missing))
     copied = sum(one.size for one in fresh if one.how == "copy")
-    return Adoption(1, len(taken), size, sum(one.size for one in fresh), copied, left_out)
+    return Adoption(1, int(missing > 0), len(taken), size, sum(one.size for one in fresh), copied, left_out)
+
+
+def _unlisted(found: CachedVersion, known: Snapshot | None, listed: Mapping[str, File]) -> tuple[str, ...] | None:
+    """Return what the record of a version shall name as missing; see Snapshot. `listed` are its files by path."""
+    if found.listed or found.ref.hub == URL or (known is not None and known.unlisted is None):
+        return None
+    before = known.unlisted if known is not None else None
+    left_out = (candidate.path for candidate in found.candidates)
+    digests = {str(file.digest) for file in listed.values()}
+    names = dict.fromkeys((*(before or ()), *found.missing, *left_out))
+    return tuple(
+        name
+        for name in names
+        if name not in listed
+        and name not in digests
+        and not (name.endswith("/") and any(path.startswith(name) for path in listed))
+    )
 
 
 def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, AddedBlob], int]:

@@ -114,6 +114,9 @@ def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | InvalidEntr
         for repo in [place] if ms_caches.is_repository(place) else ms_caches.repositories(place):
             known = True
             yield from ms_caches.read_repository(repo)
+        for entry in ms_caches.unfinished(place):
+            known = True
+            yield entry
     for place in (folder, folder / "whisper"):
         if whisper_caches.is_cache(place):
             known = True

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import Incomplete
-from preheat.core.events import Event, LeftOut
+from preheat.core.events import Adopted, Event, LeftOut
 from preheat.core.ref import Ref, read_path
 from preheat.core.units import say_count, say_size
 from preheat.library.adopt.intake import ELSEWHERE
@@ -19,10 +19,13 @@ _FEW = 3  # skipped files named in the last message
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat adopt`; return the exit status."""
     missed: list[LeftOut] = []
+    partial: list[Ref] = []
 
-    def count_left_out(event: Event) -> None:
+    def watch(event: Event) -> None:
         if isinstance(event, LeftOut):
             missed.append(event)
+        elif isinstance(event, Adopted) and event.missing:
+            partial.append(event.ref)
         wiring.console(event)
 
     ref = Ref.parse(options.ref) if options.ref else None
@@ -30,33 +33,35 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     plan = plan_adopt(folders, wiring.library, ref, copy=options.copy)
     if options.dry_run:
         for event in left_out(plan):
-            count_left_out(event)
+            watch(event)
         plan.require()
-    done = (
-        adopted(plan) if options.dry_run else adopt(plan, wiring.library, count_left_out, wiring.settings.unsafe_files)
-    )
+    done = adopted(plan) if options.dry_run else adopt(plan, wiring.library, watch, wiring.settings.unsafe_files)
     figures = asdict(done) | {"read": plan.to_read, "free": plan.disk.free}
     # A file without a known digest may turn out to be in the library already.
     most = "at most " if options.dry_run and done.new else ""
+    some = f", {done.partial} of them partial" if done.partial else ""
     sentence = (
         f"{'can be adopted into' if options.dry_run else 'now in'} {wiring.library.root}: "
-        f"{say_size(done.size)} in {say_count(done.files, 'file')} of {say_count(done.versions, 'version')}; "
+        f"{say_size(done.size)} in {say_count(done.files, 'file')} of {say_count(done.versions, 'version')}{some}; "
         f"{most}{say_size(done.new)} new, {say_size(done.copied)} of it copied"
     )
     if done.left_out:
-        raise _incomplete(missed, sentence, figures)
+        raise _incomplete(missed, partial, sentence, figures)
     wiring.console.done(figures | {"library": str(wiring.library.root)}, sentence if options.verbosity else "")
     return 0
 
 
-def _incomplete(missed: Sequence[LeftOut], sentence: str, figures: dict[str, object]) -> Incomplete:
+def _incomplete(
+    missed: Sequence[LeftOut], partial: Sequence[Ref], sentence: str, figures: dict[str, object]
+) -> Incomplete:
     """Return an error for files left out, which events have reported, for scripts that check only the exit status."""
     reasons = "; ".join(f"{one.path}: {one.reason}" for one in missed[:_FEW])
     more = f"; and {len(missed) - _FEW} more" if len(missed) > _FEW else ""
-    return Incomplete(
-        f"{figures['left_out']} left out: {reasons}{more} ({sentence})",
-        hint="--copy copies files from another filesystem"
-        if any(one.reason.startswith(ELSEWHERE) for one in missed)
-        else "repair or remove these files, then run adopt again; adopted files are kept",
-        figures=figures,
-    )
+    if any(one.reason.startswith(ELSEWHERE) for one in missed):
+        hint = "--copy copies files from another filesystem"
+    elif partial:
+        hint = partial[0].how_to_get
+    else:
+        hint = "repair or remove these files, then run adopt again; adopted files are kept"
+    message = f"{figures['left_out']} left out: {reasons}{more} ({sentence})"
+    return Incomplete(message, hint=hint, figures=figures)

@@ -8,7 +8,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import GLOB
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
 from preheat.library.upkeep.usage import Survey, VersionUsage, survey
 from preheat.verbs.upkeep.remove import not_recorded
 
@@ -59,8 +59,9 @@ def table(versions: Sequence[VersionUsage], everything: Survey) -> str:
     rows = [("model", "version", "files", "size", "unshared", "shared", "")]
     for one in versions:
         notes = ["pinned"] if one.pinned else []
-        if one.missing:
-            notes.append(f"{say_size(one.missing)} missing")
+        if one.missing_files:
+            size = f" ({say_size(one.missing)})" if one.missing else ""
+            notes.append(f"partial: {one.missing_files} of {say_count(one.files, 'file')} missing{size}")
         name = str(one.ref.at(one.ref.branch)) if one.ref.hub != "url" else one.ref.address
         sizes = (say_size(one.size), say_size(one.own), say_size(one.shared))
         rows.append((name, version_words(one), str(one.files), *sizes, ", ".join(notes)))
@@ -94,4 +95,5 @@ def _facts(version: VersionUsage) -> dict[str, object]:
         "own": version.own,
         "shared": version.shared,
         "missing": version.missing,
+        "missing_files": version.missing_files,
     }

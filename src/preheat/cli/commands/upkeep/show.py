@@ -4,7 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
 from preheat.library.upkeep.inventory import blob_numbers
 from preheat.library.upkeep.usage import sharers
 from preheat.verbs.upkeep.remove import recorded
@@ -26,16 +26,24 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     revisions = sorted(name for name, commit in library.revisions(ref).items() if commit == snapshot.commit)
     pinned = snapshot in library.pins
     lines = [f"{ref}{' (pinned)' if pinned else ''}", *(f"  {name} when last seen" for name in revisions)]
+    unlisted = snapshot.unlisted or ()
+    missing = sum(not is_here for _, is_here, _, _ in files) + len(unlisted)
+    if missing:
+        lines.append(f"  partial: {missing} of {say_count(len(files) + len(unlisted), 'file')} missing")
+    elif snapshot.unlisted is not None:
+        lines.append("  its files are those that a cache had; the commit may have more")
     for file, is_here, others, _ in files:
         note = "" if is_here else "  not downloaded"
         shared = f"  also in {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}" if others else ""
         lines.append(f"  {say_size(file.size):>9}  {file.path}{note}{shared}")
+    lines += [f"{'?':>11}  {name}  not downloaded" for name in unlisted]
     figures = {
         "ref": str(ref),
         "commit": snapshot.commit,
         "revisions": revisions,
         "pinned": pinned,
         "files": [facts for *_, facts in files],
+        "unlisted": snapshot.unlisted,
     }
     wiring.console.done(figures, "\n".join(lines))
     return 0
