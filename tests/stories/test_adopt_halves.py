@@ -146,9 +146,7 @@ def test_a_cache_without_a_list_may_lack_files_that_the_hub_has(preheat: Preheat
     hub.fails("", lambda _request, _full: (_ for _ in ()).throw(ConnectionError()))
     alone = preheat("pull", f"acme/sharded@{commit}", "--json", "--patience", "0")
     assert (alone.status, alone.last["fetched"]) == (0, 0), alone.err
-    assert any("hub's list is unknown" in event.get("said", "") for event in alone.events), (
-        alone.out
-    )
+    assert any("hub's list is unknown" in event.get("said", "") for event in alone.events), alone.out
     hub.recovers()
     assert preheat("pull", f"acme/sharded@{commit}", "--files", "config.json").status == 0
     assert not hub.asked(), "the cache had the file that was asked for"

@@ -99,7 +99,7 @@ def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session)
         from preheat.verbs.placing.view_plan import plan_views
 
         views = plan_views(sites, session.library, session.on_event, session.permissions)
-    return plan_pull(needs, session.library, views)
+    return plan_pull(needs, session.library, views, session.caches)
 
 
 def _plan_need(need: Need, session: Session) -> NeedPlan:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from preheat.core.ref import Ref
     from preheat.hubs.hub import Hub
     from preheat.hubs.listing import ListingLimit
+    from preheat.library.adopt.known_caches import KnownCaches
     from preheat.library.library import Library
     from preheat.net.http import NetworkSettings, Transport
     from preheat.net.retry import RetryPolicy
@@ -97,6 +98,15 @@ class Session:
                     hint=f"check {' and '.join(CA_FILES)}",
                 ) from error
         return NetworkSettings(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
+
+    @property
+    def caches(self) -> KnownCaches | None:
+        """Return where other programs of this user keep models; None if they are excluded, or without a home."""
+        if not self.settings.adopt or self.config.home is None:
+            return None
+        from preheat.library.adopt.known_caches import known_caches
+
+        return known_caches(self.config.environ, self.config.home)
 
     @property
     def own_tokens(self) -> dict[str, str]:

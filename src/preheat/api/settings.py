@@ -31,6 +31,7 @@ class Settings:
     `replace`: move conflicting files in a view's folder aside. `keep`: leave them, and place the rest. Without either,
     conflicting files are an error.
     `allowed_places`: folders outside the app's folder where views may be placed.
+    `adopt`: pulls take files from other programs' caches instead of downloading them.
 
     Raise UsageError for invalid values.
     """
@@ -50,6 +51,7 @@ class Settings:
     replace: bool = False
     keep: bool = False
     allowed_places: tuple[Path, ...] = ()
+    adopt: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= MOST_CONNECTIONS:

@@ -10,6 +10,7 @@ from preheat.cli.options.connection_options import add_download_options, add_hub
 from preheat.cli.options.mirror import EXAMPLES, add_mirror_options
 from preheat.cli.options.prove import proof_verbs
 from preheat.cli.options.pull_and_view import (
+    add_adopt_option,
     add_dir_option,
     add_link_option,
     add_locked_option,
@@ -115,6 +116,7 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull missing files first")
     add_locked_option(verb)
+    add_adopt_option(verb)
     verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
@@ -201,6 +203,7 @@ _VERBS = (
   preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
   preheat pull https://huggingface.co/openai/whisper-tiny.en/blob/main/config.json
   preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache
+  preheat pull                                   the app in ./preheat.toml
   preheat pull indextts2 --replace               move your conflicting files to NAME.before-preheat""",
     ),
     (

@@ -19,7 +19,7 @@ class Wiring(Session):
         self.console = console
         if getattr(options, "token", None):
             # Of the hub that is asked, and sent only to the first of its endpoints, as from the environment.
-            hub = "ms" if all(words.startswith("ms:") for words in options.what) else "hf"
+            hub = "ms" if options.what and all(words.startswith("ms:") for words in options.what) else "hf"
             self.config = replace(self.config, tokens={**self.config.tokens, hub: require_token(options.token)})
         console.hide(self.secrets)
 
@@ -36,6 +36,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         "library": Path,
         "replace": bool,
         "keep": bool,
+        "adopt": bool,
     }
     typed = {name: read_one(given[name]) for name, read_one in read.items() if given.get(name) not in (None, "")}  # type: ignore[operator]
     times = {"connect_timeout": "connect_s", "read_timeout": "read_s", "patience": "patience_s"}

@@ -14,11 +14,12 @@ SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """The bytes that a plan needs on the disk of the folder `at`, and those that are free, minus a reserve."""
+    """The bytes that a plan needs on the disk of the folder `at`, and those that are free, minus a `reserve`."""
 
     at: Path
     needed: int
     free: int
+    reserve: int = 0
 
     @property
     def fits(self) -> bool:
@@ -28,12 +29,13 @@ class DiskNeed:
     @property
     def shortage(self) -> str:
         """Return a message for a disk with too little free space."""
-        return f"needs {say_size(self.needed)}, but {self.at} has only {say_size(self.free)} free"
+        kept = f", besides {say_size(self.reserve)} that are kept free" if self.reserve else ""
+        return f"needs {say_size(self.needed)}, but {self.at} has only {say_size(self.free)} free{kept}"
 
 
 def disk_need(at: Path, needed: int, spare: int = SPARE) -> DiskNeed:
     """Return the need of `needed` bytes in the folder `at`, which need not exist; `spare` is the reserve in bytes."""
-    return DiskNeed(at, needed, max(shutil.disk_usage(existing(at)).free - spare, 0))
+    return DiskNeed(at, needed, max(shutil.disk_usage(existing(at)).free - spare, 0), spare)
 
 
 def disk_needs(wanted: Iterable[tuple[Path, int]]) -> tuple[DiskNeed, ...]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.core.digest import Digest
-from preheat.core.errors import Busy, LibraryError, NoSpace, NotPreloaded
+from preheat.core.errors import Busy, LibraryError, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.free_space import SPARE
+from preheat.disk.free_space import SPARE, DiskNeed, require_space
 from preheat.library.blobs.blobs import Blobs
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
@@ -124,11 +124,7 @@ class Library:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
             raise LibraryError(f"{self.root} is not writable", hint="choose another folder with --library")
-        if size + SPARE > free:
-            raise NoSpace(
-                f"needs {size / 1e9:.1f} GB, but {self.root} has only {free / 1e9:.1f} GB free",
-                hint="free some space, or choose another folder with --library",
-            )
+        require_space([DiskNeed(self.root, size, max(free - SPARE, 0), SPARE)])
 
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""

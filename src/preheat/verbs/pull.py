@@ -1,6 +1,6 @@
 """Pull: download the missing files of models into the library, as planned."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -51,9 +51,9 @@ def resolve_policy(policy: Policy) -> RetryPolicy:
 def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listener) -> tuple[PullResult, ...]:
     """Download the missing files of the plan's models, verify and record them. The views are not placed.
 
-    The disks are compared with the plan again first, since they may have changed. Raise Occupied or NoSpace as
-    `PullPlan.require` does, before anything is changed; raise HubError, IntegrityError or LibraryError if a download
-    fails. The next pull then resumes it.
+    The disks are compared with the plan again first, as they may have changed. Files that the user or another program
+    has are taken into the library instead of downloaded. Raise Occupied or NoSpace as `PullPlan.require` does, before
+    anything is changed; raise HubError, IntegrityError or LibraryError if a download fails. The next pull resumes it.
     """
     plan.require()
     with ExitStack() as until:
@@ -63,13 +63,15 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
                 until.enter_context(library.wanted(*need.claims))
         _look_over(library, [need.wanted for need in plan.needs], on_event)
         needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
-        plan = plan_pull(needs, library, plan.views, add_names=True)
+        plan = plan_pull(needs, library, plan.views, plan.caches, add_names=True)
         plan.require()
-        taken: Collection[Digest] = ()
-        if plan.views is not None and plan.views.own:
-            taken = plan.views.take(library, on_event)
+        taken = _take(plan, library, on_event)
+        if taken is None:
+            taken = set()
+        else:
             # Files that could not be taken, because they have changed, are downloaded.
-            plan = plan_pull(needs, library, replace(plan.views, own=()), add_names=True)
+            views = None if plan.views is None else replace(plan.views, own=())
+            plan = plan_pull(needs, library, views, add_names=True)
             plan.require()
         for need in plan.needs:
             count, missing = len(need.wanted.files), len(need.to_fetch)
@@ -82,6 +84,27 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
         pulled = tuple(_pull(need, library, policy, on_event, taken) for need in plan.needs)
     _drop(unpacked, library)
     return pulled
+
+
+def _take(plan: PullPlan, library: Library, on_event: Listener) -> set[Digest] | None:
+    """Add the files to the library that are at the views' paths and in caches; return the digests of the new ones.
+
+    None if there are no such files.
+    """
+    own = plan.views.own if plan.views is not None else ()
+    if not own and not plan.cached_files:
+        return None
+    sizes = {one.file.digest: one.file.size for one in own if not library.has(one.file.digest)}
+    sizes |= {one.file.digest: one.file.size for one in plan.cached_files}
+    if sizes:
+        on_event(Reading("adopt", len(sizes), sum(sizes.values())))
+    taken = set(plan.views.take(library, on_event)) if plan.views is not None and own else set()
+    for need in plan.needs:
+        if need.cached:
+            from preheat.verbs.upkeep.cached_files import take_cached  # imported here: most pulls do not need it
+
+            taken |= take_cached(need.cached, need.wanted, library, on_event)
+    return taken
 
 
 def _drop(archives: Sequence[Snapshot], library: Library) -> None:
@@ -115,9 +138,7 @@ def _look_over(library: Library, wanted: Sequence[Snapshot], on_event: Listener)
         rehash_modified(library, [one for one in some if one.files], on_event)
 
 
-def _pull(
-    need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: Collection[Digest]
-) -> PullResult:
+def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: set[Digest]) -> PullResult:
     """Download, scan and record one model. The files with the digests `taken` are new in the library too."""
     wanted, source, listed, unsafe = need.wanted, need.source, need.listed, need.selection.unsafe
     if need.to_fetch and source is not None and listed is not None:

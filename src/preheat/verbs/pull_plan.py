@@ -13,11 +13,13 @@ from preheat.disk.free_space import DiskNeed, disk_needs, require_space
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, RetryPolicy
-from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, checked, named, resolve
+from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, checked, is_same, named, resolve
 
 if TYPE_CHECKING:
+    from preheat.library.adopt.known_caches import KnownCaches
     from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.placing.view_plan import ViewsPlan
+    from preheat.verbs.upkeep.cached_files import CachedFile
 
 
 LateSites = Callable[[Snapshot], "Sequence[Site]"]
@@ -40,7 +42,8 @@ class NeedPlan:
     and no hub was queried. `rate` is the measured download rate in bytes per second, None if it was not measured.
 
     With `unpacking`, `wanted` is the archive, which is removed after its members were stored. `late` returns the views
-    of members that are not known yet.
+    of members that are not known yet. `cached` are files in other programs' caches, which are taken instead of
+    downloaded.
     """
 
     sources: tuple[PullSource, ...]
@@ -53,6 +56,7 @@ class NeedPlan:
     rate: float | None = None
     unpacking: Unpacking | None = None
     late: LateSites | None = None
+    cached: tuple["CachedFile", ...] = ()
 
     @property
     def files(self) -> Snapshot | None:
@@ -81,6 +85,12 @@ class NeedPlan:
         return sum(one.size for one in self.claims)
 
     @property
+    def names(self) -> dict[tuple[Ref, str], None]:
+        """Return the refs of the model in all its hubs, each with its commit: the names of its folders in caches."""
+        refs = dict.fromkeys((self.ref, *(source.ref for source in self.sources)))
+        return dict.fromkeys((ref, self.commit if is_same(ref, self.ref) else ref.revision) for ref in refs)
+
+    @property
     def seconds(self) -> float | None:
         """Return the time for the missing bytes at the measured rate; None if it was not measured."""
         return self.missing / self.rate if self.rate else None
@@ -90,13 +100,15 @@ class NeedPlan:
 class PullPlan:
     """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
 
-    The first of `disks` is the library's; `writable`: this user can write to the library. Sizes are in bytes.
+    The first of `disks` is the library's; `writable`: this user can write to the library. `caches`: where to look for
+    files of other programs, None for nowhere. Sizes are in bytes.
     """
 
     needs: tuple[NeedPlan, ...]
     disks: tuple[DiskNeed, ...]
     views: "ViewsPlan | None" = None
     writable: bool = True
+    caches: "KnownCaches | None" = None
 
     @property
     def size(self) -> int:
@@ -107,6 +119,11 @@ class PullPlan:
     def missing(self) -> int:
         """Return the bytes to download: the total of the progress bar."""
         return sum(need.missing for need in self.needs)
+
+    @property
+    def cached_files(self) -> tuple["CachedFile", ...]:
+        """Return the files in other programs' caches, which are taken from there and not downloaded."""
+        return tuple(one for need in self.needs for one in need.cached)
 
     @property
     def fits(self) -> bool:
@@ -124,7 +141,7 @@ class PullPlan:
 
         Raise LibraryError if files are missing, and the library is read-only.
         """
-        if not self.writable and any(need.to_fetch for need in self.needs):
+        if not self.writable and any(need.to_fetch or need.cached for need in self.needs):
             raise LibraryError(
                 f"{self.disks[0].at} is read-only for this user", hint="choose another folder with --library"
             )
@@ -193,9 +210,14 @@ def _plan_unpacking(
 
 
 def plan_pull(
-    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, add_names: bool = False
+    needs: Iterable[NeedPlan],
+    library: Library,
+    views: "ViewsPlan | None" = None,
+    caches: "KnownCaches | None" = None,
+    *,
+    add_names: bool = False,
 ) -> PullPlan:
-    """Compare resolved models and their views with the library and the disks' free space; return the plan.
+    """Compare resolved models and their views with the library, caches and the disks' free space; return the plan.
 
     A file that several models share is downloaded for the first of them only. `add_names`: give blobs that the library
     has under another digest this name too (see `with_known_digests`); otherwise nothing is changed.
@@ -207,10 +229,26 @@ def plan_pull(
         missing = lacking(library, need.wanted, add_names=add_names) if need.source is not None else ()
         files = tuple(file for file in missing if file.digest not in coming)
         coming |= {file.digest for file in files}
-        planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
+        cached = _cached(need, files, caches, library)
+        if cached:
+            elsewhere = {one.file.digest for one in cached}
+            files = tuple(file for file in files if file.digest not in elsewhere)
+            room += sum(one.copied for one in cached)
+        size = sum(file.size - library.progress(file) for file in files)
+        planned.append(replace(need, to_fetch=files, missing=size, cached=cached))
         room += sum(max(file.size - library.partial_size(file), 0) for file in files) + _to_unpack(need, library)
     disks = disk_needs([(library.root, room), *(views.copies if views is not None else ())])
-    return PullPlan(tuple(planned), disks, views, library.writable)
+    return PullPlan(tuple(planned), disks, views, library.writable, caches)
+
+
+def _cached(
+    need: NeedPlan, files: Sequence[File], caches: "KnownCaches | None", library: Library
+) -> tuple["CachedFile", ...]:
+    if caches is None or not files:
+        return ()
+    from preheat.verbs.upkeep.cached_files import find_cached  # imported here: most pulls do not need it
+
+    return find_cached(files, need.names, caches, library)
 
 
 def _to_unpack(need: NeedPlan, library: Library) -> int:

@@ -8,6 +8,7 @@ from preheat.api.pulling import plan_all, pull_all
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.core.units import say_count, say_seconds, say_size
+from preheat.recipes.recipe import FILE_NAME
 
 if TYPE_CHECKING:
     from preheat.verbs.placing.view_plan import ViewsPlan
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat pull`; return the exit status."""
-    what = [words if wiring.names_app(words) else _named(words, options) for words in options.what]
+    asked = options.what or [FILE_NAME]
+    what = [words if wiring.names_app(words) else _named(words, options) for words in asked]
     files = (*options.files, *(f"!{pattern}" for pattern in options.exclude))
     plan = plan_all(what, wiring, files, [_view_words(words, wiring) for words in _view_options(what, options)])
     if options.dry_run:
@@ -45,6 +47,7 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
         "needs": [_facts(need) | {"free": library.free, "fits": library.fits} for need in plan.needs],
         "size": plan.size,
         "missing": plan.missing,
+        "cached": sum(one.file.size for one in plan.cached_files),
         "seconds": plan.seconds,
         "free": library.free,
         "fits": plan.fits,
@@ -66,6 +69,8 @@ def _facts(need: "NeedPlan") -> dict[str, object]:
         "size": need.size,
         "missing_files": len(need.to_fetch),
         "missing": need.missing,
+        "cached": sum(one.file.size for one in need.cached),
+        "cached_files": len(need.cached),
         "rate": need.rate,
         "seconds": need.seconds,
     }
@@ -104,6 +109,11 @@ def view_lines(plan: "ViewsPlan") -> list[str]:
 
 def _sentence(need: "NeedPlan") -> str:
     words = f"{need.ref} at {need.commit[:12]}: {say_size(need.size)} in {say_count(len(need.wanted.files), 'file')}"
+    if need.cached:
+        size = say_size(sum(one.file.size for one in need.cached))
+        words += f", {size} in other programs' caches, as {need.cached[0].path}"
+        if not need.missing:
+            return words
     if not need.missing:
         return f"{words}, all cached"
     words += f", {say_size(need.missing)} to download"

@@ -9,9 +9,9 @@ def pull(verb: argparse.ArgumentParser) -> None:
     """Add the options of `pull`."""
     verb.add_argument(
         "what",
-        nargs="+",
+        nargs="*",
         metavar="REF|APP",
-        help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
+        help="a model (owner/name[@revision], file:DIR), a built-in recipe, or a preheat.toml (default: the one here)",
     )
     add_dir_option(verb)
     _files(verb)
@@ -25,6 +25,7 @@ def pull(verb: argparse.ArgumentParser) -> None:
         help="show download size, free disk space and estimated time; download nothing",
     )
     add_locked_option(verb)
+    add_adopt_option(verb)
     add_link_option(verb)
     add_download_options(verb)
 
@@ -85,6 +86,16 @@ def add_dir_option(verb: argparse.ArgumentParser) -> None:
 def add_locked_option(verb: argparse.ArgumentParser) -> None:
     """Add `--locked`."""
     verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
+
+
+def add_adopt_option(verb: argparse.ArgumentParser) -> None:
+    """Add `--no-adopt`."""
+    verb.add_argument(
+        "--no-adopt",
+        dest="adopt",
+        action="store_false",
+        help="download files also if the caches of huggingface_hub, ModelScope, whisper or torch have them",
+    )
 
 
 def add_place_options(verb: argparse.ArgumentParser) -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.core.errors import IntegrityError, LibraryError, NoSpace
-from preheat.core.events import Adopted, Listener, Read
-from preheat.core.placement import THEIRS, StatFields
+from preheat.core.events import Adopted, Listener
+from preheat.core.placement import THEIRS
 from preheat.core.snapshot import File
 from preheat.library.digest_check import with_known_digests
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, is_replaceable, with_real_folder
 from preheat.verbs.placing.place import NOT_FREE, claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
+from preheat.verbs.upkeep.cached_files import take_file
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.path_state import see
 from preheat.views.placer import EDITED_UP_TO, Placer, Untouched
@@ -87,7 +87,10 @@ class ViewsPlan:
         ways: dict[Digest, str] = {}
         with claimed_sites(self.sites, library):
             for one in self.own:
-                if not library.has(one.file.digest) and (how := _take(one, library, on_event)):
+                source = Path(os.path.realpath(one.path))
+                if not library.has(one.file.digest) and (
+                    how := take_file(source, one.real, one.file, library, on_event)
+                ):
                     ways[one.file.digest] = how
         # Mark them as the user's, so that they are not hashed again.
         new = [one for one in self.own if not one.marked or one.file.digest in ways]
@@ -152,25 +155,3 @@ def _view(site: Site, pieces: Sequence[Piece], left: Untouched, library: Library
         if ways[some] == COPY and not theirs and not placer.stands(piece.file, piece.at):
             copied += piece.file.size
     return ViewPlan(site.view.kind, site.at, files, copied)
-
-
-def _take(one: OwnFile, library: Library, on_event: Listener) -> str:
-    """Add a file to the library; return how it was added, empty if it could not be."""
-    from preheat.library.adopt.intake import Intake  # imported here: most commands do not need it
-
-    library.prepare(0)
-    # Mark it as the user's before it may become a link to a blob.
-    library.marks.note(THEIRS, [(one.real, one.file.digest, StatFields())])
-    for copy in (True,) if one.file.size <= EDITED_UP_TO else (False, True):
-        intake = Intake(library.root, library.path, lambda read: on_event(Read(read)), copy=copy)
-        try:
-            how = intake.take(Path(os.path.realpath(one.path)), one.file.digest).how
-        except IntegrityError:
-            return ""
-        except NoSpace:
-            raise
-        except LibraryError:
-            continue
-        library.seals.note(one.file.digest, library.path(one.file.digest))
-        return how
-    return ""
