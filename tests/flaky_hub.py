@@ -113,7 +113,7 @@ def refuses(status: int, message: str = "", code: str = "", **headers: str) -> F
 
 def grants(requests: int, window_s: float, status: int = 429, *, says_when: bool = True) -> Fault:
     """Serve this many requests in each time window, and refuse others, with or without Retry-After."""
-    turn, opened, used = threading.Lock(), 0.0, 0
+    turn, opened, used = threading.Lock(), -math.inf, 0
 
     def fault(request: Request, full: Answer) -> Answer:
         nonlocal opened, used
