@@ -57,6 +57,16 @@ def test_the_table_shows_the_result_to_people(preheat: Preheat, recipe: Recipe) 
     assert "round 1 of 1: preloaded" in told.err
 
 
+def test_an_optional_need_that_no_hub_has_is_left_out_and_reported_once(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("model.safetensors", "config.json")
+    with open(preheat.folder / "preheat.toml", "a") as text:
+        text.write('[[needs]]\nref = "hf:acme/none"\nview = "flat"\nat = "voices"\noptional = true\n')
+    told = preheat("prove", *FEW, "--runs", "2", "--json")
+    assert told.status == 0, told.out + told.err
+    assert [event["ref"] for event in told.events if event["event"] == "optional-missing"] == ["hf:acme/none"]
+    assert told.last["weights"] == 9_000_023
+
+
 def test_the_existing_library_is_neither_used_nor_changed(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     preheat("pull", "acme/tiny")

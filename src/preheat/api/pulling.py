@@ -5,16 +5,19 @@ Modules that only some pulls use are imported on use: importing them takes a ten
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import HubError
-from preheat.core.events import Noted
+from preheat.core.errors import HubError, NotPreloaded
+from preheat.core.events import Noted, OptionalMissing
 from preheat.core.ref import ARCHIVES, URL, Ref
+from preheat.net.retry import RetryPolicy
+from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import carry_out, resolve_policy
-from preheat.verbs.pull_plan import plan_need, plan_pull
+from preheat.verbs.pull_plan import NeedPlan, plan_need, plan_pull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,23 +28,27 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Recipe
     from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.pull import PullResult
-    from preheat.verbs.pull_plan import LateSites, NeedPlan, PullPlan
+    from preheat.verbs.pull_plan import LateSites, PullPlan
     from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
+
+_IMPATIENT = RetryPolicy(attempts=2, lasting_s=0)  # for a hub without which the app can start
 
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
     """Result of a pull: a snapshot of each model; `size` and `fetched`, the part that was missing, are in bytes.
 
-    `received` counts all bytes received from the network, including responses of the hubs' APIs.
+    `received` counts all bytes received from the network, including responses of the hubs' APIs. `left_out` are the
+    optional needs that no hub provides, with the reasons.
     """
 
     snapshots: tuple[Snapshot, ...]
     size: int
     fetched: int
     received: int
+    left_out: tuple[OptionalMissing, ...] = ()
 
 
 def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), views: Views = ()) -> PullPlan:
@@ -53,11 +60,12 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     """
     needs: list[NeedPlan] = []
     sites: list[Site] = []
+    left: list[OptionalMissing] = []
     for words in what:
         if session.names_app(words):
             recipe = session.recipe(words)
             _check(recipe, session)
-            some, theirs = _plan_recipe(recipe, session)
+            some, theirs = _plan_recipe(recipe, session, left)
         else:
             some, theirs = [_plan_need(_typed(words, files), session)], []
         needs += some
@@ -65,7 +73,7 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     if views:
         sites += _sites_at(views, [need.files for need in needs if need.files is not None], session)
         needs = [_late(need, partial(_late_sites_at, views, session)) for need in needs]
-    return _planned(needs, sites, session)
+    return _planned(needs, sites, session, left)
 
 
 def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
@@ -74,37 +82,70 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     `before`: the bytes that the session had received before the plan was made. Raise LibraryError or Occupied, before
     anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
     """
-    pulled = _carry_out(plan, session)
-    _place(plan, [one.snapshot for one in pulled], session)
+    results = _carry_out(plan, session)
+    _place(plan, results, session)
+    pulled = [one for one in results if one.left_out is None]
+    late = tuple(one.left_out for one in results if one.left_out is not None)
     return Pulls(
         tuple(one.snapshot for one in pulled),
-        plan.size,
+        plan.size - sum(one.snapshot.size for one in results if one.left_out is not None),
         sum(one.fetched for one in pulled),
         session.transport.received - before,
+        (*plan.left_out, *late),
     )
 
 
-def pull_needs(recipe: Recipe, session: Session) -> None:
-    """Pull a recipe's needs, without placing their views; raise as `plan_all` and `pull_all` do."""
-    _carry_out(_planned(*_plan_recipe(recipe, session), session), session)
+def pull_needs(recipe: Recipe, session: Session) -> Recipe:
+    """Pull a recipe's needs, without placing their views; return the recipe without optional needs that no hub has.
+
+    Raise as `plan_all` and `pull_all` do.
+    """
+    left: list[OptionalMissing] = []
+    results = _carry_out(_planned(*_plan_recipe(recipe, session, left), session), session)
+    gone = {one.ref for one in (*left, *(result.left_out for result in results)) if one is not None}
+    return replace(recipe, needs=tuple(need for need in recipe.needs if not need.optional or str(need.ref) not in gone))
 
 
 def _carry_out(plan: PullPlan, session: Session) -> tuple[PullResult, ...]:
     return carry_out(plan, session.library, session.policy, session.on_event)
 
 
-def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session) -> PullPlan:
+def _planned(
+    needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session, left: Sequence[OptionalMissing] = ()
+) -> PullPlan:
     views = None
     if sites:
         from preheat.verbs.placing.view_plan import plan_views
 
         views = plan_views(sites, session.library, session.on_event, session.permissions)
-    return plan_pull(needs, session.library, views, session.caches)
+    # Other needs come first: they do not rely on an optional one for the download of a file that both have.
+    ordered = sorted(needs, key=lambda need: need.optional)
+    return replace(plan_pull(ordered, session.library, views, session.caches), left_out=tuple(left))
 
 
 def _plan_need(need: Need, session: Session) -> NeedPlan:
     selection, patience = session.selection(need), resolve_policy(session.policy)
-    return plan_need(session.sources(need), session.library, session.on_event, selection, patience)
+    if need.optional:
+        patience = _IMPATIENT
+    plan = plan_need(session.sources(need), session.library, session.on_event, selection, patience)
+    return replace(plan, optional=need.optional)
+
+
+def _plan_optional(need: Need, session: Session, left: list[OptionalMissing]) -> NeedPlan | None:
+    """Plan an optional need; return None, with an event, if no hub and not the library has it."""
+    with UnlessOptional(need, session.on_event) as block:
+        try:
+            return _plan_need(need, session)
+        except HubError as error:
+            from preheat.verbs.locked_needs import required
+
+            with contextlib.suppress(NotPreloaded):
+                wanted = required(need, session.library)
+                return NeedPlan(tuple(session.sources(need)), session.selection(need), wanted, optional=True)
+            raise error from None
+    if block.missing is not None:
+        left.append(block.missing)
+    return None
 
 
 def _typed(words: str, files: Sequence[str]) -> Need:
@@ -115,7 +156,8 @@ def _typed(words: str, files: Sequence[str]) -> Need:
     return Need(ref, tuple(files))
 
 
-def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list[Site]]:
+def _plan_recipe(recipe: Recipe, session: Session, left: list[OptionalMissing]) -> tuple[list[NeedPlan], list[Site]]:
+    """Plan a recipe's needs and views; optional needs that no hub has are added to `left`, after all others."""
     from preheat.verbs.locked_needs import fitting
     from preheat.verbs.view import sites_of
 
@@ -125,7 +167,11 @@ def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list
         return sites_of(fit, [(need, snapshot)], session.library, session.app_view, session.permissions)
 
     planned = []
-    for need in recipe.needs:
+    for need in sorted(recipe.needs, key=lambda need: need.optional):
+        if need.optional:
+            plan = _plan_optional(need, session, left) if session.settings.optional else None
+            planned += [] if plan is None else [(need, _late(plan, partial(sites, need)))]
+            continue
         try:
             planned.append((need, _late(_plan_need(need, session), partial(sites, need))))
         except HubError:
@@ -146,19 +192,21 @@ def _late(plan: NeedPlan, sites: LateSites) -> NeedPlan:
     return replace(plan, late=lambda snapshot: [*(before(snapshot) if before else ()), *sites(snapshot)])
 
 
-def _place(plan: PullPlan, pulled: Sequence[Snapshot], session: Session) -> None:
+def _place(plan: PullPlan, results: Sequence[PullResult], session: Session) -> None:
     """Place the views of a plan that was carried out, with those of the members that are known by now."""
     late = [
         site
-        for need, snapshot in zip(plan.needs, pulled, strict=True)
-        if need.late is not None
-        for site in need.late(snapshot)
+        for need, result in zip(plan.needs, results, strict=True)
+        if need.late is not None and result.left_out is None
+        for site in need.late(result.snapshot)
     ]
-    if late:
+    left = any(result.left_out is not None for result in results)
+    if late or left:
         from preheat.verbs.placing.view_plan import plan_views
         from preheat.verbs.view import require_placeable
 
         sites = [*(plan.views.sites if plan.views is not None else ()), *late]
+        sites = [site for site in sites if not left or not session.library.missing(site.snapshot)]
         views = plan_views(sites, session.library, session.on_event, session.permissions)
         require_placeable(views)
         views.place(session.library, session.on_event)

@@ -74,7 +74,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     if guarding.pull:
         from preheat.api.pulling import pull_needs
 
-        pull_needs(recipe, session)
+        recipe = pull_needs(recipe, session)
     # The app's output goes to a pipe, which Python would otherwise buffer.
     needed = require(recipe, session.library, session.on_event)
     _refuse_unsafe([snapshot for _, snapshot in needed], session)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -236,7 +237,17 @@ class Session:
                 f"stale, used only for the needs that it covers: {'; '.join(stale)}; {_lock_command(words)} updates it"
             )
             self.on_event(Noted(str(path), note))
-        return lock.apply(recipe)
+        recipe = lock.apply(recipe)
+        return self._pinned_only(recipe) if strict else recipe
+
+    def _pinned_only(self, recipe: Recipe) -> Recipe:
+        """Return the recipe without the needs that its lock lacks: optional ones that no hub had for it."""
+        from preheat.core.events import OptionalMissing
+
+        for need in recipe.needs:
+            if need.locked is None:
+                self.on_event(OptionalMissing(str(need.ref), "it is not in the lock"))
+        return replace(recipe, needs=tuple(need for need in recipe.needs if need.locked is not None))
 
     def names_app(self, words: str) -> bool:
         """Return whether `words` name an app (built-in or a path), not a model."""

@@ -28,6 +28,7 @@ class Settings:
     `link`: how files in views are linked to the library.
     `locked`: fail if the lock of an app is missing or stale.
     `folder`: the app's folder, for built-in recipes.
+    `optional`: also pull the needs that an app can start without.
     `replace`: move conflicting files in a view's folder aside. `keep`: leave them, and place the rest. Without either,
     conflicting files are an error.
     `allowed_places`: folders outside the app's folder where views may be placed.
@@ -48,6 +49,7 @@ class Settings:
     link: str = "auto"
     locked: bool = False
     folder: Path | None = None
+    optional: bool = True
     replace: bool = False
     keep: bool = False
     allowed_places: tuple[Path, ...] = ()

@@ -32,6 +32,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         "limit_rate": read_size,
         "link": str,
         "locked": bool,
+        "optional": bool,
         "unsafe_files": str,
         "library": Path,
         "replace": bool,

@@ -213,6 +213,13 @@ class LeftOut(msgspec.Struct, frozen=True):
     reason: str
 
 
+class OptionalMissing(msgspec.Struct, frozen=True):
+    """An app's optional need `ref` is left out, for `reason`; the app can start without it."""
+
+    ref: str
+    reason: str
+
+
 class Unneeded(msgspec.Struct, frozen=True):
     """`what` can be deleted, which frees `size` bytes; or it is kept, and `held` is the reason."""
 
@@ -245,6 +252,7 @@ Event = (
     | Mended
     | Adopted
     | LeftOut
+    | OptionalMissing
     | Unneeded
     | Resolved
     | Planned

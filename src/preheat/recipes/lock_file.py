@@ -68,10 +68,14 @@ class Lock:
         return self._by_need.get(need)
 
     def stale(self, recipe: Recipe) -> tuple[str, ...]:
-        """Return a sentence for each difference between recipe and lock; empty if the lock is up to date."""
+        """Return a sentence for each difference between recipe and lock; empty if the lock is up to date.
+
+        An optional need may be missing from the lock.
+        """
         needs = set(recipe.needs)
-        new = dict.fromkeys(need.ref for need in recipe.needs if self.find(need) is None)
         gone = dict.fromkeys(pinned.need.ref for pinned in self.needs if pinned.need not in needs)
+        unpinned = [need for need in recipe.needs if self.find(need) is None]
+        new = dict.fromkeys(need.ref for need in unpinned if need.ref in gone or not need.optional)
         words = [f"{ref} {'differs from' if ref in gone else 'is not in'} the lock" for ref in new]
         return (*words, *(f"{ref} is not in the recipe" for ref in gone if ref not in new))
 
@@ -114,6 +118,7 @@ class _LockNeed(msgspec.Struct, forbid_unknown_fields=True):
     partly: bool = False
     unpack: str = ""
     link: str = ""
+    optional: bool = False
     archive: _LockArchive | None = None
     depends: DependsForm | None = None
 
@@ -164,6 +169,7 @@ def _pinned(said: _LockNeed, index: int, folder: Path) -> Pinned:
         snapshot = Snapshot(need.stored, said.commit, files)
     except PreheatError as error:
         raise Misread(error.message, (*here, "files")) from error
+    need = replace(need, optional=said.optional)
     return Pinned(need, snapshot, said.partly, _archive(said, ref, here), depends)
 
 

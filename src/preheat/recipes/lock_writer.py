@@ -52,6 +52,8 @@ def _made(pinned: Pinned) -> Iterable[str]:
         yield f"unpack = {_string(need.unpack)}"
     if need.link:
         yield f"link = {_string(need.link)}"
+    if need.optional:
+        yield "optional = true"
     if archive is not None:
         yield f"archive = {{size = {archive.size}, digest = {_string(str(archive.digest))}}}"
     depends = pinned.depends or need.depends

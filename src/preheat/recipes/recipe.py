@@ -27,8 +27,8 @@ class Need:
     contains the files with their digests: all files, or only some of them if `partly`.
 
     `unpack` is `zip` or `tar` if the app reads the members of the archive at `ref`. `link` is the kind of link that the
-    app requires, one of `LINKS`; empty if it accepts any. `depends` is what the files of a `made` ref depend on.
-    `archive_size`, in bytes, is known from a lock.
+    app requires, one of `LINKS`; empty if it accepts any. The app can start without an `optional` need. `depends` is
+    what the files of a `made` ref depend on. `archive_size`, in bytes, is known from a lock.
     """
 
     ref: Ref
@@ -39,6 +39,7 @@ class Need:
     to: dict[str, str] = field(default_factory=dict, hash=False)
     unpack: str = ""
     link: str = ""
+    optional: bool = False
     asked_as: str = ""
     locked: Snapshot | None = field(default=None, compare=False, repr=False)
     partly: bool = field(default=False, compare=False, repr=False)
@@ -112,6 +113,7 @@ class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
     to: dict[str, str] = {}
     unpack: str = ""
     link: str = ""
+    optional: bool = False
     depends: DependsForm | None = None
 
 
@@ -212,7 +214,7 @@ def _need(need: _RecipeNeed, index: int, folder: Path) -> Need:
     depends = read_depends(need.depends)
     own = Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to, need.unpack, need.link)
     check_need(own, depends, ("needs", index))
-    return replace(own, depends=depends)
+    return replace(own, optional=need.optional, depends=depends)
 
 
 def check_need(need: Need, depends: Depends | None, where: Where) -> None:

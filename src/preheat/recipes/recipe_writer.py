@@ -59,6 +59,8 @@ def _need(need: Need, recipe: Recipe) -> tomlkit.items.Table:
     for word, text in (("unpack", need.unpack), ("link", need.link)):
         if text:
             table.add(word, text)
+    if need.optional:
+        table.add("optional", need.optional)
     if need.depends is not None:
         table.add("depends", _depends(need.depends))
     return table

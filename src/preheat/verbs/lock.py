@@ -12,6 +12,7 @@ from preheat.disk.temporary_file import tidy, write_whole
 from preheat.net.retry import USUAL, RetryPolicy
 from preheat.recipes.lock_file import Archive, Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
+from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull_sources import PullSource, resolve
 
@@ -41,9 +42,16 @@ def pin(
 
     A need that is already locked keeps its digests: raise IntegrityError if a hub returns different ones. What no hub
     can list is taken from the library, else from the lock `before`: members of archives, and what an app's start made.
+    An optional need that no hub has keeps its earlier pin, else it is left out, with an event.
     """
-    before = before or Lock(())
-    return Lock(tuple(_pinned(need, sources_of(need), on_event, patience, before.find(need)) for need in recipe.needs))
+    before, pins = before or Lock(()), []
+    for need in recipe.needs:
+        pinned = earlier = before.find(need)
+        with UnlessOptional(need, on_event):
+            pinned = _pinned(need, sources_of(need), on_event, patience, earlier)
+        if pinned is not None:
+            pins.append(pinned)
+    return Lock(tuple(pins))
 
 
 def keep_lock(path: Path, lock: Lock) -> None:

@@ -11,6 +11,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
+from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need, Recipe
 
 Required = Sequence[tuple[Need, Snapshot]]
@@ -21,13 +22,29 @@ def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
 
     Pinned commits come first, so that the views of branches, which are placed later, replace theirs. Every verb that
     uses a recipe's files gets them here. Files match the lock's digests, if there is a lock. Blobs that look modified
-    since they were hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and
-    IntegrityError for files that do not match the lock or that changed and cannot be quarantined.
+    since they were hashed are hashed again, and quarantined if they changed. Optional needs whose files are missing are
+    left out, each with an event. Raise NotPreloaded for missing files of the others, and IntegrityError for files that
+    do not match the lock or that changed and cannot be quarantined.
     """
+    found = unmodified(recipe, library, on_event)
+    report_missing(recipe, library, on_event)
+    return found
+
+
+def unmodified(recipe: Recipe, library: Library, on_event: Listener) -> Required:
+    """Return the result of `require`, without an event for each optional need that is left out."""
     found = all_required(recipe, library)
     if rehash_modified(library, [snapshot for _, snapshot in found], on_event):
         found = all_required(recipe, library)  # quarantined blobs are now missing
     return found
+
+
+def report_missing(recipe: Recipe, library: Library, on_event: Listener) -> None:
+    """Emit an event for each optional need whose files are missing from the library."""
+    for need in recipe.needs:
+        if need.optional:
+            with UnlessOptional(need, on_event):
+                required(need, library)
 
 
 def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
@@ -94,9 +111,12 @@ def rehash_modified(library: Library, snapshots: Iterable[Snapshot], on_event: L
 
 
 def all_required(recipe: Recipe, library: Library) -> Required:
-    """Return the result of `require`, without hashing any blob again."""
+    """Return the result of `require`, without hashing any blob again, and without events."""
     app = quote(str(recipe.path)) if recipe.path else f"{recipe.name} --dir {quote(str(recipe.folder))}"
-    found = [(need, as_requested(need, required(need, library, app))) for need in recipe.needs]
+    found = []
+    for need in recipe.needs:
+        with UnlessOptional(need):
+            found.append((need, as_requested(need, required(need, library, app))))
     return sorted(found, key=lambda one: not one[1].ref.pinned)
 
 

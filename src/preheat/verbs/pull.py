@@ -5,13 +5,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from preheat.core.digest import Digest
-from preheat.core.events import Listener, Planned, Read, Reading, Resolved
+from preheat.core.events import Listener, OptionalMissing, Planned, Read, Reading, Resolved
 from preheat.core.snapshot import Snapshot
 from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
 from preheat.net.retry import RetryPolicy
+from preheat.recipes.optional_needs import UnlessOptional
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.pull_plan import NeedPlan, PullPlan, plan_need, plan_pull
@@ -21,10 +22,14 @@ from preheat.verbs.scan import REFUSE, scan_and_report
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """Result of a pull: the requested files, and the number of their bytes that had to be downloaded."""
+    """Result of a pull: the requested files, and the number of their bytes that had to be downloaded.
+
+    `left_out`: why the files of an optional model could not be downloaded; None if they are in the library.
+    """
 
     snapshot: Snapshot
     fetched: int
+    left_out: OptionalMissing | None = None
 
 
 def pull(
@@ -54,6 +59,7 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     The disks are compared with the plan again first, as they may have changed. Files that the user or another program
     has are taken into the library instead of downloaded. Raise Occupied or NoSpace as `PullPlan.require` does, before
     anything is changed; raise HubError, IntegrityError or LibraryError if a download fails. The next pull resumes it.
+    An optional model that no hub provides is left out, with an event.
     """
     plan.require()
     with ExitStack() as until:
@@ -81,7 +87,7 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
         on_event(Planned(len(plan.needs), plan.size, missing_files, plan.missing))
         if missing_files:
             library.prepare(0)
-        pulled = tuple(_pull(need, library, policy, on_event, taken) for need in plan.needs)
+        pulled = tuple(_pull_or_leave(need, library, policy, on_event, taken) for need in plan.needs)
     _drop(unpacked, library)
     return pulled
 
@@ -121,7 +127,8 @@ def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listene
     """Return a model's plan. If no hub was asked, and the library lacks a blob after all, resolve and claim it."""
     if need.source is not None or not lacking(library, need.wanted):
         return need
-    need = plan_need(need.sources, library, on_event, need.selection, resolve_policy(policy))
+    again = plan_need(need.sources, library, on_event, need.selection, resolve_policy(policy))
+    need = replace(again, optional=need.optional)
     until.enter_context(library.wanted(*need.claims))
     _look_over(library, [need.wanted], on_event)
     return need
@@ -136,6 +143,18 @@ def _look_over(library: Library, wanted: Sequence[Snapshot], on_event: Listener)
         some = [replace(one, files=tuple(file for file in one.files if file in touched)) for one in wanted]
         # It reads the seals again: since they were read, another pull may have stored and sealed some of these files.
         rehash_modified(library, [one for one in some if one.files], on_event)
+
+
+def _pull_or_leave(
+    need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: set[Digest]
+) -> PullResult:
+    if not need.optional:
+        return _pull(need, library, policy, on_event, taken)
+    # An optional model before this one may have failed to download a file that both have.
+    need = plan_pull([need], library).needs[0]
+    with UnlessOptional(need, on_event) as block:
+        return _pull(need, library, policy, on_event, taken)
+    return PullResult(need.wanted, 0, block.missing)
 
 
 def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: set[Digest]) -> PullResult:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import HubError, IntegrityError, LibraryError, NoSize, NotFound
-from preheat.core.events import Listener, Noted
+from preheat.core.events import Listener, Noted, OptionalMissing
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.free_space import DiskNeed, disk_needs, require_space
@@ -43,7 +43,7 @@ class NeedPlan:
 
     With `unpacking`, `wanted` is the archive, which is removed after its members were stored. `late` returns the views
     of members that are not known yet. `cached` are files in other programs' caches, which are taken instead of
-    downloaded.
+    downloaded. The app can start without an `optional` model.
     """
 
     sources: tuple[PullSource, ...]
@@ -57,6 +57,7 @@ class NeedPlan:
     unpacking: Unpacking | None = None
     late: LateSites | None = None
     cached: tuple["CachedFile", ...] = ()
+    optional: bool = False
 
     @property
     def files(self) -> Snapshot | None:
@@ -101,7 +102,8 @@ class PullPlan:
     """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
 
     The first of `disks` is the library's; `writable`: this user can write to the library. `caches`: where to look for
-    files of other programs, None for nowhere. Sizes are in bytes.
+    files of other programs, None for nowhere. Sizes are in bytes. Optional models come last;
+    `left_out` are those that no hub has.
     """
 
     needs: tuple[NeedPlan, ...]
@@ -109,6 +111,7 @@ class PullPlan:
     views: "ViewsPlan | None" = None
     writable: bool = True
     caches: "KnownCaches | None" = None
+    left_out: tuple[OptionalMissing, ...] = ()
 
     @property
     def size(self) -> int:

@@ -11,6 +11,9 @@ from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from preheat.core.events import OptionalMissing
     from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import NeedPlan, PullPlan
     from preheat.views.view_protocol import View
@@ -30,6 +33,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         "size": pulls.size,
         "fetched": pulls.fetched,
         "received": pulls.received,
+        "left_out": _left_out(pulls.left_out),
         "library": str(wiring.library.root),
     }
     sentence = f"{say_size(pulls.size)} in {wiring.library.root}, {say_size(pulls.fetched)} of it new"
@@ -51,6 +55,7 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
         "seconds": plan.seconds,
         "free": library.free,
         "fits": plan.fits,
+        "left_out": _left_out(plan.left_out),
         "disks": [
             {"path": str(disk.at), "needed": disk.needed, "free": disk.free, "fits": disk.fits} for disk in plan.disks
         ],
@@ -59,6 +64,10 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
     wiring.console.done(figures, "\n".join(_lines(plan)))
     plan.require()
     return 0
+
+
+def _left_out(missing: "Iterable[OptionalMissing]") -> list[dict[str, str]]:
+    return [{"ref": one.ref, "reason": one.reason} for one in missing]
 
 
 def _facts(need: "NeedPlan") -> dict[str, object]:

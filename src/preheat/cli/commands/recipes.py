@@ -51,6 +51,7 @@ def _facts(recipe: Recipe) -> dict[str, object]:
         "about": recipe.about,
         "verified": recipe.verified,
         "needs": [str(need.ref) for need in recipe.needs],
+        "optional": [str(need.ref) for need in recipe.needs if need.optional],
         "makes": recipe.makes,
         "locked": {
             str(pinned.need.ref): {file.path: str(file.digest) for file in pinned.snapshot.files}

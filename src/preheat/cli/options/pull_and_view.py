@@ -24,6 +24,12 @@ def pull(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show download size, free disk space and estimated time; download nothing",
     )
+    verb.add_argument(
+        "--no-optional",
+        dest="optional",
+        action="store_false",
+        help="leave out the recipe's optional needs: the app starts without them",
+    )
     add_locked_option(verb)
     add_adopt_option(verb)
     add_link_option(verb)

@@ -24,6 +24,7 @@ from preheat.core.events import (
     MovedAside,
     NetworkSeen,
     Noted,
+    OptionalMissing,
     Placed,
     Planned,
     Read,
@@ -104,6 +105,8 @@ class HumanConsole:
                 self._say(f"placed {event.ref} at {event.path} ({event.kind}): {say_size(event.copied)} copied")
             case Scanned() | Noted():
                 self._say(f"{event.what}: {event.said}")
+            case OptionalMissing():
+                self._say(f"{event.ref}: left out, as it is optional: {event.reason}")
             case Placed():
                 self._say(f"placed {event.ref} at {event.path} ({event.kind})", at=2)
             case Rotten() | Mended() | Adopted() | Evicted() | LeftOut() | Unneeded():

@@ -23,7 +23,7 @@ from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
 from preheat.verbs.building.image_contents import refuse_secrets
 from preheat.verbs.building.image_plan import MODELPACK, Base, BuildOrder, ImagePlan, assemble
-from preheat.verbs.locked_needs import Required, all_required, require, required
+from preheat.verbs.locked_needs import Required, all_required, report_missing, unmodified
 from preheat.views.links import COPY, REFLINK, likely_way
 from preheat.views.view_protocol import View
 
@@ -62,6 +62,7 @@ def plan_image(
     target) if views overlap files of the base, or the image would contain a secret.
     """
     needed = all_required(order.recipe, library)
+    report_missing(order.recipe, library, on_event)
     refuse_secrets(needed, library, _texts(order), tuple(tokens))
     images = Images(library.root)
     plan = assemble(order, needed, library, view_of, on_event)
@@ -104,9 +105,9 @@ def carry_out(
 @contextlib.contextmanager
 def claimed(order: BuildOrder, library: Library, on_event: Listener) -> Iterator[Required]:
     """Return the recipe's needs, protected from prune inside the `with` block. Raise NotPreloaded for missing files."""
-    with library.wanted(*(required(need, library) for need in order.recipe.needs), at=order.at):
+    with library.wanted(*(snapshot for _, snapshot in all_required(order.recipe, library)), at=order.at):
         # Check again: a file may have been pruned before it was claimed.
-        yield require(order.recipe, library, on_event)
+        yield unmodified(order.recipe, library, on_event)
 
 
 def _put(plan: ImagePlan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:

@@ -15,7 +15,7 @@ from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.building.build import claimed
 from preheat.verbs.building.image_contents import refuse_secrets
 from preheat.verbs.building.image_plan import BuildOrder, ImagePlan, assemble
-from preheat.verbs.locked_needs import Required
+from preheat.verbs.locked_needs import Required, report_missing
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
 
@@ -36,6 +36,7 @@ def write_context(
     Raise NotPreloaded and ImageError as `build` does, UsageError if the folder contains other files.
     """
     with claimed(order, library, on_event) as required:
+        report_missing(order.recipe, library, on_event)
         _write(order, at, library, view_of, on_event, tokens, required)
 
 

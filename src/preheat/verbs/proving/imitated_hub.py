@@ -14,7 +14,7 @@ from preheat.mirror.http.server import Server
 from preheat.mirror.upstream.recorded_find import Kept
 from preheat.proof.report.report import Imitated
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.locked_needs import required
+from preheat.verbs.locked_needs import all_required
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
         # Made files come from the library, however slow the hub is.
         if need.ref.hub not in (HUGGING_FACE, MODELSCOPE, MADE):
             raise UsageError(f"{need.ref} does not come from a hub that can be imitated", hint="omit --hub-rate")
-        required(need, library)
+    all_required(recipe, library)
 
     kept = Kept(library)
 

@@ -24,8 +24,9 @@ from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
 from preheat.proof.start.trial import read_first
+from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.locked_needs import required
+from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
 from preheat.verbs.proving.timed_starts import AppEnvironment, StartFolder, Starts, lasting_places
 from preheat.views.view_protocol import View
@@ -113,8 +114,8 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, results: _Results, 
         library = Library(folder / "library")
         # Files placed from the user's library do not count as the user's own files.
         library.marks.read_also(terms.workplace / "placed")
-        received, clock = _pull(starts.recipe, library, terms, on_event)
-        snapshots = [(need, required(need, library)) for need in starts.recipe.needs]
+        received, clock = _pull(starts, library, terms, on_event)
+        snapshots = all_required(starts.recipe, library)
         files = [file for _, snapshot in snapshots for file in snapshot.files]
         results.weights = sum(snapshot.size for _, snapshot in snapshots)
         if COLD in terms.conditions:
@@ -141,11 +142,15 @@ def _untouched(recipe: Recipe) -> contextlib.AbstractContextManager[None]:
     return untouched(lasting_places(recipe), recipe.folder)
 
 
-def _pull(recipe: Recipe, library: Library, terms: ProveOptions, on_event: Listener) -> tuple[int, PullClock]:
-    clock, received = PullClock(on_event), 0
-    for need in recipe.needs:
-        received += terms.pull(need, library, clock)
+def _pull(starts: Starts, library: Library, terms: ProveOptions, on_event: Listener) -> tuple[int, PullClock]:
+    """Pull the needs. Optional ones that no hub has are left out of this and all later starts."""
+    clock, received, pulled = PullClock(on_event), 0, []
+    for need in starts.recipe.needs:
+        with UnlessOptional(need, on_event):
+            received += terms.pull(need, library, clock)
+            pulled.append(need)
         clock.ended()
+    starts.recipe = replace(starts.recipe, needs=tuple(pulled))
     return received, clock
 
 

@@ -25,7 +25,7 @@ from preheat.proof.start.trial import Instruments, TimedStart, restart_once, sta
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.places import DIR, HOME, SITE_PACKAGES, TMP, split_place
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.locked_needs import required
+from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
@@ -248,8 +248,7 @@ class Starts:
         return evict(folders)
 
     def _weights(self, library: Library) -> list[Path]:
-        snapshots = (required(need, library) for need in self.recipe.needs)
-        digests = {file.digest for snapshot in snapshots for file in snapshot.files}
+        digests = {file.digest for _, snapshot in all_required(self.recipe, library) for file in snapshot.files}
         return [library.path(digest) for digest in digests]
 
     def _interpreter(self) -> list[Path]:

@@ -9,6 +9,7 @@ from preheat.disk.temporary_file import TRACE
 from preheat.library.library import Library
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.recipe import Recipe
+from preheat.verbs.locked_needs import report_missing
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.replaying.replay import Replays, ReplayVerdict
 from preheat.verbs.tracing.replaying.replayed_start import ReplaySetting
@@ -31,6 +32,7 @@ def replay_again(
     """
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command to start", hint='command = ["python", "app.py"] in [app]')
+    report_missing(recipe, library, on_event)
     library.prepare(0)
     sweep(library.root)
     folders = AppFolders.of(recipe.folder, recipe.command, environ, home)
