@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,40 @@ def test_podman_starts_it_without_a_network_and_check_succeeds(app: Preheat, bas
         assert image not in run(*command, "images", "--quiet", "--no-trunc")
 
 
+def test_podmans_store_is_read_by_short_names_and_written_with_the_health_check(
+    app: Preheat, base: str, model: Path
+) -> None:
+    with podman() as command:
+        name = f"preheat-{uuid.uuid4().hex[:8]}"
+        need("skopeo")
+        run("skopeo", "--insecure-policy", "copy", base, f"containers-storage:localhost/{name}:base")
+        try:
+            build(app, f"{name}:base", f"containers-storage:{name}:loaded")
+            health = json.loads(run(*command, "inspect", "--format", "{{json .HealthCheck}}", f"{name}:loaded"))
+            assert health["Test"][2:] == ["/opt/preheat/guard.pyz", "--check", "127.0.0.1:7861"]
+            run(*command, "run", "--detach", "--name", name, f"{name}:loaded")
+            assert until(lambda: works(*command, "healthcheck", "run", name), 60), run(*command, "logs", name)
+            address = run(*command, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", name).strip()
+            # The app listens on 127.0.0.1 in the container.
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}:7860/") as page:
+                assert right(page.read().decode(), model)
+            told = app("build", "--check", f"{name}:loaded", "--json")
+            assert told.status == 0, told.out
+            run(*command, "image", "exists", f"{name}:loaded")
+            # Without podman, by skopeo.
+            skopeo = shutil.which("skopeo")
+            assert skopeo is not None
+            (app.folder / "bin").mkdir()
+            (app.folder / "bin/skopeo").symlink_to(skopeo)
+            app.env["PATH"] = str(app.folder / "bin")
+            build(app, f"containers-storage:{name}:base", f"containers-storage:{name}:again")
+            run(*command, "image", "exists", f"localhost/{name}:again")
+        finally:
+            run(*command, "rm", "--force", "--ignore", "--time", "2", name)
+            for tag in ("base", "loaded", "again"):
+                works(*command, "rmi", "--force", f"{name}:{tag}")
+
+
 def test_check_finds_faults_of_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
         nothing = app("build", "--check", base, "--json")
@@ -189,6 +224,26 @@ def test_docker_loads_and_runs_it_and_its_health_check_turns_healthy(
         # The image's interval of 30 s is too long for a test: only its command is used.
         test = json.loads(run(*command, "inspect", "--format", "{{json .Config.Healthcheck}}", "acme/demo:1"))
         assert (test["Interval"], test["Timeout"], test["Retries"]) == (30_000_000_000, 10_000_000_000, 3)
+        name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/demo:1").strip()
+        state = [*command, "inspect", "--format", "{{.State.Health.Status}}", name]
+        assert until(lambda: run(*state).strip() == "healthy", 90), run(*command, "logs", name)
+        assert right(run(*command, "exec", name, "/usr/bin/python3", "-c", ASK), model)
+        run(*command, "rm", "--force", name)
+
+
+def test_dockers_store_is_read_and_written_by_the_names_that_docker_shows(
+    app: Preheat, base: str, model: Path, short: Path
+) -> None:
+    with docker(short) as command:
+        need("skopeo")
+        app.env["DOCKER_HOST"] = command[-1]
+        run("skopeo", "--insecure-policy", "copy", base, f"docker-archive:{app.folder}/base.tar:acme/base:1")
+        run(*command, "load", "--input", app.folder / "base.tar")
+        build(app, "docker-daemon:acme/base:1", "docker-daemon:acme/demo:1")
+        image = run(*command, "inspect", "--format", "{{.Id}}", "acme/base:1").strip().removeprefix("sha256:")[:12]
+        build(app, image, "docker-daemon:acme/demo:2")
+        ids = [run(*command, "inspect", "--format", "{{.Id}}", f"acme/demo:{tag}") for tag in (1, 2)]
+        assert ids[0] == ids[1]
         name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/demo:1").strip()
         state = [*command, "inspect", "--format", "{{.State.Health.Status}}", name]
         assert until(lambda: run(*state).strip() == "healthy", 90), run(*command, "logs", name)

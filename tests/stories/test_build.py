@@ -312,7 +312,7 @@ def test_limits_are_reported_before_the_first_byte(app: Preheat, base: str) -> N
     "words",
     [
         ("--base", "scratch"),
-        ("--base", "nowhere", "--output", "oci:out:v1"),
+        ("--base", "no where", "--output", "oci:out:v1"),
         ("--base", "scratch", "--output", "scratch"),
         ("--base", "scratch", "--output", "oci:out:v1", "--format", "docker"),
         ("--base", "scratch", "--output", "oci:out:v1", "--platform", "linux"),
@@ -370,3 +370,18 @@ def test_a_dockerfile_context_has_the_same_files_as_links(app: Preheat, base: st
     (app.folder / "mine/file").touch()
     told = app("build", "--base", base, "--dockerfile", "mine", "--json")
     assert "contains other files" in failed(told, "UsageError")
+
+
+def test_a_store_without_its_program_is_an_error_that_names_the_way_there(app: Preheat, base: str) -> None:
+    (app.folder / "bin").mkdir()
+    app.env["PATH"] = str(app.folder / "bin")
+    for store, program in (("containers-storage", "podman"), ("docker-daemon", "docker")):
+        told = build(app, base, f"{store}:webui:1")
+        assert (told.status, told.last["end"]) == (6, "target")
+        assert f"requires {program} or skopeo" in told.last["message"]
+        assert f"then {program} load" in told.last["hint"]
+        told = build(app, f"{store}:webui:1", "oci:out:v1")
+        assert (told.status, told.last["end"]) == (6, "source")
+        assert f"{program} save" in told.last["hint"]
+    told = build(app, "webui:1", "oci:out:v1")
+    assert (told.status, told.last["hint"]) == (6, "an image of a registry: docker://webui:1")

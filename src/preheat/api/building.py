@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Literal
 
 from preheat.api.image_stores import ImageStores
 from preheat.core.errors import TARGET, ImageError, UsageError
-from preheat.core.events import Read
+from preheat.core.events import Noted, Read
 from preheat.core.units import say_size
 from preheat.oci.config.image_config import work_folder
-from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, ImageName, read_place
+from preheat.oci.local.engine import find_image
+from preheat.oci.model.image_name import (
+    DOCKER_ARCHIVE,
+    LAYOUT,
+    OCI_ARCHIVE,
+    SCRATCH,
+    STORES,
+    ImageName,
+    read_base,
+    read_place,
+)
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
@@ -37,10 +47,12 @@ class ImageTerms:
     """Options of an image; see docs/images.md.
 
     `base` and `output` are image names: `oci:DIR:TAG`, `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME:TAG`,
-    `docker://REGISTRY/REPOSITORY:TAG`; `base` may be `scratch`. `inside`: the app's folder in the image, by default the
-    base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0 for the
-    registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status address in
-    the container; empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
+    `docker://REGISTRY/REPOSITORY:TAG`, `containers-storage:NAME:TAG` (podman), `docker-daemon:NAME:TAG`; `base` may
+    be `scratch`, or a name as `docker images` and `podman images` show it. `inside`: the app's folder in the image, by
+    default the base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0
+    for the registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status
+    address in the container; empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or
+    HOST:PORT.
     """
 
     base: str
@@ -72,8 +84,13 @@ class ImageBuilder:
     def build(self, plan: ImagePlan) -> Built:
         """Write the image as planned; see `preheat.verbs.building.build.carry_out`."""
         # docker load requires Docker's image format.
-        docker = self._terms.format == "docker" or (self._order.form == IMAGE and self._output.kind == DOCKER_ARCHIVE)
+        loads = self._output.kind in (DOCKER_ARCHIVE, *STORES)
+        docker = self._terms.format == "docker" or (self._order.form == IMAGE and loads)
         session = self._session
+        if plan.additions.health is not None and not docker:
+            session.on_event(
+                Noted("health check", "podman drops it from OCI images, docker keeps it: docs/services.md")
+            )
         return carry_out(plan, session.library, self.plan, self._target, session.on_event, docker=docker)
 
     def _target(self, mounts: Mounts) -> Target:
@@ -91,7 +108,7 @@ def write_docker_context(app: str | None, session: Session, terms: ImageTerms, f
 
 def check_built(image: str, session: Session, terms: ImageTerms, within_s: float = 600.0) -> Checked:
     """Check an image's files against its lock, and start it without network access. Raise ImageError, CheckFailed."""
-    place = read_place(image)
+    place = find_image(read_base(image))
     source = ImageStores(session, terms.plain_http).source(place)
     if source is None:
         raise UsageError("there is nothing to check in scratch", hint="--check oci:DIR:TAG")
@@ -125,9 +142,11 @@ def _order(
     output: ImageName | None,
     folder: Path | None = None,
 ) -> BuildOrder:
-    at = read_place(terms.base)
+    at = read_base(terms.base)
     recipe = session.recipe(app)
-    base = open_base(stores.source(at), _platform(terms), "" if at.name is None else str(at.name))
+    # docker finds the base of a Dockerfile in its own store too; an image that is built names only a registry's.
+    name = at.tag if folder and at.kind in STORES else "" if at.name is None else str(at.name)
+    base = open_base(stores.source(at), _platform(terms), name)
     inside = _inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config)))
     inside = fitting(at_image_places(inside, base, session.library, session.on_event), session.on_event)
     return BuildOrder(
@@ -138,8 +157,14 @@ def _order(
         status=terms.status,
         layer_size=_layer_size(terms.max_layer_size, output),
         home=recipe.folder,
-        at=folder or (output.path if output is not None else None),
+        at=folder or _written(output, stores),
     )
+
+
+def _written(output: ImageName | None, stores: ImageStores) -> Path | None:
+    if output is not None and output.kind in STORES:
+        return stores.aside
+    return output.path if output is not None else None
 
 
 def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:

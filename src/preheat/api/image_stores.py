@@ -1,14 +1,16 @@
 """Image stores: open layouts, archives and registries by the image names of the command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from preheat.api.session import Session
 from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
 from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
+from preheat.oci.local.engine import EngineImage, EngineTarget
 from preheat.oci.local.layout import LayoutTarget, open_layout
-from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, ImageName, Name
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, STORES, ImageName, Name
 from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.push import Mounts, RegistryTarget
@@ -27,6 +29,8 @@ class ImageStores:
         """Open an image for reading; return None for `scratch`. Raise ImageError if there is no image."""
         if place.name is not None:
             return Remote(self._registry(place.name, SOURCE))
+        if place.kind in STORES:
+            return EngineImage(place, self.aside)
         if place.path is None:
             return None
         match place.kind:
@@ -41,11 +45,18 @@ class ImageStores:
         """Open a target for writing an image. Raise UsageError for a target that cannot be written."""
         if place.name is not None:
             return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, on_bytes)
+        if place.kind in STORES:
+            return EngineTarget(place, self.aside, on_bytes)
         if place.path is None:
             raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")
         if place.kind == LAYOUT:
             return LayoutTarget(place.path, place.tag, on_bytes)
         return ArchiveTarget(place.path, place.tag, on_bytes, docker=place.kind == DOCKER_ARCHIVE)
+
+    @property
+    def aside(self) -> Path:
+        """Return the folder for the archives that are exchanged with podman and docker, which use the same."""
+        return Path(self._session.config.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - as podman does
 
     def _registry(self, name: Name, end: str) -> Registry:
         config = self._session.config

@@ -10,7 +10,7 @@ from preheat.core.errors import UsageError
 from preheat.oci.config.annotations import image_annotations, license_of
 from preheat.oci.config.image_config import ConfigAdditions, Health, add_to_config, starts, work_folder
 from preheat.oci.model.image import Fields
-from preheat.oci.model.image_name import ImageName, Name, read_name, read_place
+from preheat.oci.model.image_name import ImageName, Name, read_base, read_name, read_place, stored_names
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 
@@ -151,3 +151,40 @@ def test_licences_are_read_from_model_cards() -> None:
     said = image_annotations("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
     assert said["org.opencontainers.image.licenses"] == "mit AND apache-2.0"
     assert said["preheat.sources"] == "hf:a/b@c"
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "output"),
+    [
+        ("webui", "local webui:latest", ""),
+        ("me/webui:2", "local me/webui:2", ""),
+        ("localhost/webui:2", "local localhost/webui:2", ""),
+        ("0123456789ab", "local 0123456789ab", ""),
+        ("containers-storage:webui", "containers-storage webui:latest", "containers-storage localhost/webui:latest"),
+        ("docker-daemon:me/webui:2", "docker-daemon me/webui:2", "docker-daemon me/webui:2"),
+        ("oci:webui:2", "oci 2", "oci 2"),
+    ],
+)
+def test_a_base_may_be_named_as_engines_show_it_and_an_output_names_its_store(
+    text: str, base: str, output: str
+) -> None:
+    assert f"{read_base(text).kind} {read_base(text).tag}" == base
+    if not output:
+        with pytest.raises(UsageError, match="not a valid image location"):
+            read_place(text)
+    else:
+        assert f"{read_place(text).kind} {read_place(text).tag}" == output
+
+
+def test_podman_knows_a_short_name_by_a_full_one() -> None:
+    assert stored_names("webui:1") == ("localhost/webui:1", "docker.io/library/webui:1")
+    assert stored_names("quay.io/me/webui:1") == ("quay.io/me/webui:1",)
+
+
+def test_a_stop_signal_that_the_guard_does_not_forward_is_replaced() -> None:
+    base: Fields = {"config": {"StopSignal": "SIGQUIT"}}
+    guarded = add_to_config(base, ConfigAdditions(guard=GUARD, command=RECIPE), [])["config"]
+    plain = add_to_config(base, ConfigAdditions(command=RECIPE), [])["config"]
+    assert isinstance(guarded, dict)
+    assert isinstance(plain, dict)
+    assert (guarded["StopSignal"], plain["StopSignal"]) == ("SIGTERM", "SIGQUIT")

@@ -8,7 +8,7 @@ from preheat.cli.typed_units import read_address, read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.core.units import say_count, say_seconds, say_size
-from preheat.oci.model.image_name import read_place
+from preheat.oci.model.image_name import read_base, read_place
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.verbs.building.build import Built
 from preheat.verbs.building.image_plan import ImagePlan
@@ -86,7 +86,7 @@ def _terms(options: argparse.Namespace) -> ImageTerms:
 def _check(options: argparse.Namespace, wiring: Wiring) -> int:
     checked = check_built(options.check, wiring, _terms(options), read_seconds(options.ready_within))
     ready = "" if checked.ready_s is None else f", ready after {say_seconds(checked.ready_s)} without a network"
-    image = str(read_place(options.check))
+    image = str(read_base(options.check))
     figures = {"image": image, "files": checked.files, "ready_s": checked.ready_s}
     wiring.console.done(figures, f"{say_count(checked.files, 'file')} matched the lock in {image}{ready}")
     return 0

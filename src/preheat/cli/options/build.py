@@ -17,6 +17,7 @@ def image_verbs() -> tuple[tuple[str, str, Build, str], ...]:
             _build,
             """\
   preheat build preheat.toml --base docker://docker.io/me/webui:1 --output docker://docker.io/me/webui:1-weights
+  preheat build --base webui:1 --output containers-storage:webui:1-loaded
   preheat build --base oci:./layout:app --output oci:./layout:loaded --dir /app
   preheat build indextts2 --base scratch --format modelcar --output docker://registry.lan:5000/indextts2:1
   preheat build --check oci:./layout:loaded""",
@@ -29,8 +30,15 @@ def _build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
     )
-    places = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
-    verb.add_argument("--base", metavar="IMAGE", help=f"the app's image: {places}, or scratch")
+    places = (
+        "docker://REGISTRY/REPOSITORY:TAG, containers-storage:NAME:TAG (podman), docker-daemon:NAME:TAG, oci:DIR:TAG, "
+        "oci-archive:FILE:TAG or docker-archive:FILE:NAME:TAG"
+    )
+    verb.add_argument(
+        "--base",
+        metavar="IMAGE",
+        help=f"the app's image: {places}; a name as `docker images` and `podman images` show it; or scratch",
+    )
     verb.add_argument("--output", metavar="WHERE", help="where to write the image, in the same notation")
     verb.add_argument(
         "--dry-run", action="store_true", help="show what would be written, and what exists already; write nothing"

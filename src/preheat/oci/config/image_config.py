@@ -61,6 +61,8 @@ def add_to_config(base: Fields, additions: ConfigAdditions, layers: Sequence[tup
     config["Cmd"] = list(command) or None
     if not config.get("WorkingDir") and additions.folder:
         config["WorkingDir"] = additions.folder
+    if additions.guard and config.get("StopSignal"):
+        config["StopSignal"] = "SIGTERM"  # the guard's; it stops the app by it
     if additions.health is not None:
         config["Healthcheck"] = additions.health.document()
     if additions.ports:

@@ -9,7 +9,13 @@ from preheat.core.errors import UsageError
 from preheat.core.ref import read_path
 
 SCRATCH, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, REGISTRY = "scratch", "oci", "oci-archive", "docker-archive", "docker"
-_HINT = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
+# Stores of podman and docker on this machine; in LOCAL, either of them.
+CONTAINERS_STORAGE, DOCKER_DAEMON, LOCAL = "containers-storage", "docker-daemon", "local"
+STORES = (CONTAINERS_STORAGE, DOCKER_DAEMON, LOCAL)
+_HINT = (
+    "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker://REGISTRY/REPOSITORY:TAG, "
+    "containers-storage:NAME:TAG or docker-daemon:NAME:TAG"
+)
 
 # https://github.com/distribution/reference: domain, path, tag and digest of a name.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -18,6 +24,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
 DOCKER_HUB = "docker.io"
+_ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")  # as `docker images` shows it
+_TRANSPORTS = (REGISTRY, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, CONTAINERS_STORAGE, DOCKER_DAEMON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """A location: a folder or file with a tag, or a name in a registry."""
+    """A location: a folder or file with a tag, a name in a registry, or a tag in a store of this machine."""
 
     kind: str
     path: Path | None = None
@@ -61,6 +69,8 @@ class ImageName:
     def __str__(self) -> str:
         if self.kind == REGISTRY:
             return f"docker://{self.name}"
+        if self.kind in STORES:
+            return self.tag if self.kind == LOCAL else f"{self.kind}:{self.tag}"
         return self.kind if self.path is None else f"{self.kind}:{self.path}{f':{self.tag}' if self.tag else ''}"
 
 
@@ -78,14 +88,53 @@ def read_place(text: str) -> ImageName:
         if tag and kind == DOCKER_ARCHIVE:
             read_name(tag)
         return ImageName(kind, read_path(path), tag)
+    if colon and kind in (CONTAINERS_STORAGE, DOCKER_DAEMON):
+        return ImageName(kind, tag=_stored(rest, "localhost/" if kind == CONTAINERS_STORAGE else ""))
     raise UsageError(f"{text!r} is not a valid image location", hint=_HINT)
+
+
+def read_base(text: str) -> ImageName:
+    """Parse the location of an image to read, also as `docker images` and `podman images` show it: `webui:1`.
+
+    Raise UsageError if it is invalid.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == CONTAINERS_STORAGE:
+        return ImageName(kind, tag=_stored(rest, ""))
+    if text == SCRATCH or kind in _TRANSPORTS:
+        return read_place(text)
+    try:
+        return ImageName(LOCAL, tag=_stored(text, ""))
+    except UsageError as error:
+        raise UsageError(f"{text!r} is not a valid image location", hint=_HINT) from error
+
+
+def _stored(text: str, default: str) -> str:
+    """Return the name of an image in a store, with a tag; `default` goes in front of a name without a registry."""
+    if _ID.fullmatch(text):
+        return text
+    name = read_name(text)
+    tagged = text if name.digest or text.endswith(f":{name.tag}") else f"{text}:{name.tag}"
+    return tagged if _has_host(text) else default + tagged
+
+
+def stored_names(text: str) -> tuple[str, ...]:
+    """Return the full names in podman's store for the name of an image in a store, the likeliest first."""
+    if _ID.fullmatch(text) or _has_host(text):
+        return (text,)
+    return f"localhost/{text}", str(read_name(text))
+
+
+def _has_host(text: str) -> bool:
+    head, slash, _ = text.partition("/")
+    return bool(slash) and (bool(set(head) & set(".:")) or head == "localhost")
 
 
 def read_name(text: str) -> Name:
     """Parse `[HOST/]REPOSITORY[:TAG][@DIGEST]` as Docker does; the default host is Docker Hub."""
     rest, at, digest = text.partition("@")
-    head, slash, tail = rest.partition("/")
-    if slash and (set(head) & set(".:") or head == "localhost"):
+    head, _, tail = rest.partition("/")
+    if _has_host(rest):
         host, path = head, tail
     else:
         host, path = DOCKER_HUB, rest
