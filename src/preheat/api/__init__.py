@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
     from preheat.verbs.upkeep.remove import Removal
+    from preheat.verbs.upkeep.status import RecipeStatus, Status
     from preheat.verbs.upkeep.verify import VerifyResult
 
     Folder = str | PathLike[str]
@@ -65,6 +66,7 @@ __all__ = [
     "pull",
     "remove",
     "run",
+    "status",
     "trace",
     "verify",
     "view",
@@ -215,6 +217,35 @@ def ls(*, session: Session | None = None) -> Survey:
 
     library = (session or Session()).library
     return survey(library.records, library.root / "blobs", library.pins)
+
+
+def status(*, session: Session | None = None) -> Status:
+    """Return the state of the library, the app in this folder, what runs, what is stale, and what to do next.
+
+    Sends no request and hashes nothing; reads the library's records and lists its folders.
+    """
+    from pathlib import Path
+
+    from preheat.core.errors import PreheatError
+    from preheat.recipes.lock_file import lock_path, read_lock
+    from preheat.recipes.recipe import FILE_NAME
+    from preheat.verbs.locked_needs import missing_needs
+    from preheat.verbs.upkeep.running_notes import running
+    from preheat.verbs.upkeep.status import app_status, broken_app
+    from preheat.verbs.upkeep.status import status as look
+
+    session = session or Session()
+    path = Path(FILE_NAME).absolute()
+    app: RecipeStatus | None = None
+    if path.is_file():
+        try:
+            recipe = session.unlocked_recipe(None)
+            lock = read_lock(lock_path(recipe))
+            pinned = recipe if lock is None else lock.apply(recipe)
+            app = app_status(recipe, lock, missing_needs(pinned, session.library))
+        except PreheatError as error:
+            app = broken_app(path, error)
+    return look(session.library, app, tuple(running(session.config.state)), session.caches)
 
 
 def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> VerifyResult:

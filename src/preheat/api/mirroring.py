@@ -17,6 +17,7 @@ from preheat.mirror.http.limits import ServerLimits, raise_descriptor_limit
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
+from preheat.verbs.upkeep.running_notes import mirror_note
 
 if TYPE_CHECKING:
     import ssl
@@ -101,6 +102,7 @@ class RunningMirror:
         self._server: Server = mirror(
             address, session.library, shelf, self._tell, terms.pace, upstreams, self._options(terms, session)
         )
+        self._note = mirror_note(session.config.state, session.library.root, self._server.url)
 
     def _options(self, terms: MirrorTerms, session: Session) -> MirrorOptions:
         settings, patience = session.settings, WHILE_CLIENTS_WAIT
@@ -127,6 +129,7 @@ class RunningMirror:
     def start(self) -> None:
         """Start serving, in threads."""
         self._server.start()
+        self._note.__enter__()
         if self._terms.tls_self_signed:
             self._session.on_event(Noted("clients trust", f"SSL_CERT_FILE={place(self._session.state)}"))
 
@@ -155,6 +158,7 @@ class RunningMirror:
         try:
             self._server.stop(grace_s)
         finally:
+            self._note.__exit__()
             if self._log is not None:
                 self._log.close()
         if self._server.failed is not None:

@@ -21,12 +21,14 @@ from preheat.verbs.locked_needs import fitting, rehash_modified, require
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
+from preheat.verbs.upkeep.running_notes import app_note
 from preheat.verbs.view import all_snapshots, place_all, sites_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from preheat.api.session import Session
+    from preheat.core.events import Listener
     from preheat.core.snapshot import File, Snapshot
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need
@@ -103,8 +105,17 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     )
     leave_process_1()
     options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
+    pages = (guarding.front, app.ready if app.ready.startswith("http") else "", guarding.status)
+    with app_note(session.config.state, session.library.root, recipe.name, recipe.folder, pages) as note:
+        return _supervise(recipe, app, options, needed, session, note.watching(session.on_event))
+
+
+def _supervise(
+    recipe: Recipe, app: App, options: RunOptions, needed: Required, session: Session, on_event: Listener
+) -> int:
+    """Run the app, with a hub that serves the library if the recipe asks for it."""
     if not recipe.hub:
-        return run(app, options, session.on_event)
+        return run(app, options, on_event)
     # Hardly ever needed, and the app waits for it.
     from tempfile import TemporaryDirectory
 
@@ -113,8 +124,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     unsafe = session.settings.unsafe_files
     with TemporaryDirectory(prefix="preheat-needs-") as folder:
         served = needs_alone(needed, session.library, Path(folder)) if recipe.needs else session.library
-        with library_hub(served, environ, unsafe, session.on_event) as lead:
-            return run(lead.around(app), options, session.on_event)
+        with library_hub(served, app.env or {}, unsafe, on_event) as lead:
+            return run(lead.around(app), options, on_event)
 
 
 def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str]:

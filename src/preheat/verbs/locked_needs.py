@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from shlex import quote
 
-from preheat.core.errors import IntegrityError
+from preheat.core.errors import HubError, IntegrityError, NotPreloaded
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
@@ -118,6 +118,19 @@ def all_required(recipe: Recipe, library: Library) -> Required:
         with UnlessOptional(need):
             found.append((need, as_requested(need, required(need, library, app))))
     return sorted(found, key=lambda one: not one[1].ref.pinned)
+
+
+def missing_needs(recipe: Recipe, library: Library) -> tuple[Need, ...]:
+    """Return the needs of which the library lacks a file; no blob is hashed again."""
+
+    def is_missing(need: Need) -> bool:
+        try:
+            required(need, library)
+        except (NotPreloaded, HubError, IntegrityError):  # HubError: no recorded file matches a pattern
+            return True
+        return False
+
+    return tuple(need for need in recipe.needs if is_missing(need))
 
 
 def as_requested(need: Need, snapshot: Snapshot) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Options of `adopt`, `ls`, `show`, `pin`, `unpin`, `rm`, `prune` and `verify`."""
+"""Options of `status`, `adopt`, `ls`, `show`, `pin`, `unpin`, `rm`, `prune` and `verify`."""
 
 import argparse
 from collections.abc import Callable
@@ -20,6 +20,14 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
         add_download_options(verb)
 
     return (
+        (
+            "status",
+            "show the library, what runs, what is stale, and what to do next",
+            _nothing_more,
+            """\
+  preheat status
+  preheat status --json""",
+        ),
         (
             "ls",
             "list the versions in the library, with their real disk usage",
@@ -87,6 +95,10 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
   preheat adopt /mnt/old/cache --copy            from another filesystem""",
         ),
     )
+
+
+def _nothing_more(verb: argparse.ArgumentParser) -> None:
+    """Add no options."""
 
 
 def _ls(verb: argparse.ArgumentParser) -> None:

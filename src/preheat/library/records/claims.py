@@ -17,6 +17,7 @@ import msgspec
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.partial import disk_trouble
+from preheat.library.records.process_ids import is_running, kernel, process_id
 from preheat.library.small_files import read_small
 
 PULL, VIEW = "pull", "view"
@@ -61,7 +62,7 @@ class Claims:
         outside = "" if at is None else str(at.absolute())
         wanted = [str(digest) for digest in digests]
         # Not durable: after a crash, the process has ended, and the claim with it.
-        self._write(path, _Claim(PULL, _host(), wanted, process=_process(os.getpid()), at=outside), durable=False)
+        self._write(path, _Claim(PULL, _host(), wanted, process=process_id(), at=outside), durable=False)
         try:
             yield
         finally:
@@ -124,10 +125,9 @@ class Claims:
             here = claim.machine == _host()
             if claim.by == VIEW and here:
                 holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, even for an invalid path
-            elif claim.process.startswith(f"{_kernel()} "):
-                holds = _process(_pid(claim.process)) == claim.process
             else:
-                holds = age_s < _FORGOTTEN_AFTER_S.get(claim.by, 0)
+                alive = is_running(claim.process)
+                holds = age_s < _FORGOTTEN_AFTER_S.get(claim.by, 0) if alive is None else alive
             yield Claim(claim.by, claim.machine, claim.at, here, frozenset(claim.digests), path), holds
 
     def _write(self, path: Path, claim: _Claim, *, durable: bool = True) -> None:
@@ -158,32 +158,9 @@ def linked(folder: Path, blobs: Path) -> set[str]:
 
 def machine() -> str:
     """Return a unique file name for this machine: its host name and the start of its boot ID."""
-    return f"{_host()}-{_kernel()[:8]}"
+    return f"{_host()}-{kernel()[:8]}"
 
 
 @functools.cache
 def _host() -> str:
     return "".join(c if c.isalnum() or c in "._" else "_" for c in platform.node())[:64] or "unknown"
-
-
-def _process(pid: int) -> str:
-    """Return a unique ID of a process: boot ID, PID namespace, PID and start time."""
-    try:
-        started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        started = "?"
-    return f"{_kernel()} {pid} {started}"
-
-
-def _pid(process: str) -> int:
-    number = process.split(" ")[-2] if process.count(" ") >= 2 else ""
-    return int(number) if number.isdecimal() and len(number) < 10 else 0
-
-
-@functools.cache
-def _kernel() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return platform.node()

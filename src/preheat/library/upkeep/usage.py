@@ -17,7 +17,7 @@ class VersionUsage:
 
     `size` is the size of its downloaded blobs, each counted once; `own` is the part that no other version uses;
     `missing` is still to be downloaded. `revisions` are the branches and tags that last pointed to the commit. `files`
-    and `missing_files` are numbers; they include files of which only the name is known, without a size.
+    and `missing_files` are numbers; they include the `unlisted` files, of which only the name is known.
     """
 
     ref: Ref
@@ -28,6 +28,7 @@ class VersionUsage:
     own: int
     missing: int
     missing_files: int = 0
+    unlisted: int = 0
 
     @property
     def shared(self) -> int:
@@ -64,6 +65,7 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
                 sum(size for blob, size in present.items() if users[blob] == 1),
                 missing,
                 sum(file.digest not in here for file in record.files) + names,
+                names,
             )
         )
     once: dict[int, int] = {}
