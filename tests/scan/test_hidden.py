@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,28 @@ def test_an_import_between_two_steps_is_found(monkeypatch: pytest.MonkeyPatch) -
     for offset in range(900, 1_010):
         for body in (EVIL[0], EVIL[4]):
             assert hidden_names(io.BytesIO(b"\0" * offset + body + b"\0" * 300)) == {("posix", "system")}
+
+
+EXPENSIVE = {
+    "marks before an instance": b"(" * 200 + b"\x80ios\na\n",
+    "marks and instances": b"(" * 200 + b"ios\na\n",
+    "lines of one word": b"\na.",
+    "imports": b"cos\nsystem\n",
+    "markers": b"\x80\x04",
+}
+
+
+@pytest.mark.parametrize("case", EXPENSIVE)
+def test_a_file_that_is_expensive_to_search_is_left_to_the_scanner(case: str) -> None:
+    body = EXPENSIVE[case] * (4_000_000 // len(EXPENSIVE[case]))
+    before = time.process_time()
+    assert hidden_names(io.BytesIO(body), quickly=True) is None
+    assert time.process_time() - before < 20  # 1 s at most on a quiet machine; without the bound, up to 50 s
+
+
+def test_marks_before_an_instance_are_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hidden, "_MOST_EVENTS", 1_000)
+    assert hidden_names(io.BytesIO(EXPENSIVE["marks before an instance"] * 10)) is None
 
 
 def test_a_file_full_of_beginnings_is_not_called_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

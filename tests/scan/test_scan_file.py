@@ -26,6 +26,7 @@ from preheat.library.library import Library
 from preheat.library.records.scan_results import Verdicts
 from preheat.scan.scan_file import may_run_code, scan, scanner
 from preheat.verbs.scan import scan_files
+from tests.guard.apps import until
 
 
 class Runs:
@@ -192,6 +193,38 @@ def test_all_files_of_a_repository_have_one_bound_of_time(
     assert all(verdict.unsafe and "15 minutes" in verdict.why for verdict in found.values())
     monkeypatch.undo()
     assert {verdict.level for _, verdict in scan_files(files, library)} == {CLEAN, DANGEROUS}
+
+
+def test_what_may_pass_by_itself_is_scanned_again(
+    tmp_path: Path, planted: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, files = _library(tmp_path, planted)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    assert {verdict.level for _, verdict in scan_files(files, library)} == {UNSCANNED}
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    assert {verdict.why for _, verdict in scan_files(files, library)} == {"the scanner was killed by SIGKILL"}
+    monkeypatch.undo()
+    assert {verdict.level for _, verdict in scan_files(files, library)} == {CLEAN, DANGEROUS}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_scanner_ends_with_its_parent_and_before_it_if_memory_runs_out(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless")  # opening it waits for a writer
+    program = (
+        "import subprocess, sys\n"
+        f"words = [sys.executable, '-P', '-m', 'preheat.scan.child', {str(tmp_path / 'endless')!r}, 'x.pt']\n"
+        "child = subprocess.Popen(words); print(child.pid, flush=True); child.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        scanner = Path("/proc", parent.stdout.readline().strip())
+        assert until(lambda: (scanner / "oom_score_adj").read_text() == "1000\n", 30)
+        assert until(lambda: "State:\tS" in (scanner / "status").read_text(), 30)  # it waits for the FIFO
+        parent.kill()
+    assert until(lambda: not scanner.exists() or "State:\tZ" in (scanner / "status").read_text(), 10)
 
 
 def test_the_same_bytes_by_another_name_are_scanned_again(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Child: scan one file in a separate process, and print a JSON report: `python -m preheat.scan.child`."""
 
 import contextlib
+import ctypes
 import io
 import re
+import signal
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -32,6 +34,7 @@ from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configure
 # More than any harmless pickle needs: a checkpoint's tensors are outside it, in the same zip or behind it.
 _MOST_MEMORY = 3 << 30
 _DEEPEST = 4
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STEP = 8 << 20
 _END = 64 << 20
 _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
@@ -202,8 +205,17 @@ class _Window(io.RawIOBase):
         return len(body)
 
 
+def _end_before_others() -> None:
+    """Ask the kernel to end this process with its parent, and before other programs if memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def main() -> None:
     """Print the report on the file that the arguments name."""
+    _end_before_others()
     # Some systems have no such limit.
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource

@@ -23,7 +23,7 @@ _RULES = 5
 _SCANNER = "picklescan"
 PATIENCE_S = 300.0
 _SEARCHED_HERE = 64 << 20
-_UNDECIDED = 1 << 20  # what is valid as a pickle up to here, is looked at by the scanner
+_UNDECIDED = 256 << 10  # what is valid as a pickle up to here, is looked at by the scanner
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -36,7 +36,8 @@ def may_run_code(path: Path | str, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
     Checks the first 4 KiB and the last 64 KiB, whether the file can be read as a pickle from its start, or, up to
-    64 MiB, from another byte, and the name, since some loaders choose the format by name.
+    64 MiB, from another byte, and the name, since some loaders choose the format by name. Takes a few seconds of CPU
+    time at most: a file that would take more should be scanned.
     """
     if suffix_of(name) in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
@@ -49,7 +50,7 @@ def may_run_code(path: Path | str, name: str) -> bool:
 def _may_hide(file: IO[bytes]) -> bool:
     """Return whether a file of no known type may contain a pickle behind other data."""
     size = file.seek(0, os.SEEK_END)
-    return not is_safetensors(file, size) and (size > _SEARCHED_HERE or hidden_names(file) != set())
+    return not is_safetensors(file, size) and (size > _SEARCHED_HERE or hidden_names(file, quickly=True) != set())
 
 
 def look_at_text(path: Path | str, name: str, size: int) -> ScanVerdict | None:
@@ -100,7 +101,9 @@ def scan(path: Path, name: str, within_s: float = PATIENCE_S) -> ScanVerdict:
     except subprocess.TimeoutExpired:
         return ScanVerdict(UNSCANNED, by, why=f"the scanner did not finish within {within_s:.0f} s")
     except msgspec.DecodeError:
-        return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
+        # The kernel kills a scanner before other programs if memory runs out: a later scan may succeed.
+        killed = done.returncode == -signal.SIGKILL
+        return ScanVerdict(UNSCANNED, "" if killed else by, why=_end(done.returncode))
     if report.level not in LEVELS:
         return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
     return ScanVerdict(report.level, by, tuple(report.found), report.why)

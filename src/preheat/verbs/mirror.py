@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from preheat.core.errors import PreheatError
-from preheat.core.events import Event, Listener
+from preheat.core.events import Event, Listener, Noted
 from preheat.core.ref import ARCHIVES, HUGGING_FACE, MADE, MODELSCOPE, Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
@@ -18,9 +18,10 @@ from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.evict import Evictor, require_cap
+from preheat.mirror.file_checks import ChecksBehind, FileChecks
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request, Slice, bearer
-from preheat.mirror.http.server import Server
+from preheat.mirror.http.server import Companion, Server
 from preheat.mirror.last_used import Uses
 from preheat.mirror.status.counters import RequestCounter
 from preheat.mirror.status.mirror_status import Sources, StatusReader
@@ -33,12 +34,10 @@ from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.scan import REFUSE, WARN, scan_and_report
+from preheat.verbs.scan import ALLOW, REFUSE, WARN, scan_and_report
 
 # Clients wait about as long before they time out, and retry themselves.
 WHILE_CLIENTS_WAIT = RetryPolicy(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
-
-_MOST_CHECKED = 100_000  # files remembered as checked; each takes about 200 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def mirror(
         require_cap(library, options.cap, on_event)
     kept = Kept(library)
     settings, tally, uses = options.settings, RequestCounter(), Uses(library.records)
-    check = _check(library, options.unsafe, on_event)
+    check = _checks(library, options.unsafe, on_event)
     policy = Policy(connections=64, patience=options.patience)
     fetches = Fetches(library, policy, on_event, options.silence_s, check)
     through = (
@@ -108,7 +107,7 @@ def mirror(
             if found is not None:
                 uses.note(found.snapshot)
                 if options.unsafe == REFUSE:
-                    found = replace(found, prove=_both(found.prove, check))
+                    found = replace(found, prove=_both(found.prove, lambda file: check(file, request.client)))
             return found
 
         full = answer(request, ruled(find, lambda: settings.rules))
@@ -125,7 +124,9 @@ def mirror(
         on_event(event)
 
     look = StatusReader(Sources(library, tally, fetches, shown, options.cap))
-    beside = [Evictor(library, options.cap, tell, options.on_trouble)] if options.cap else []
+    beside: list[Companion] = [Evictor(library, options.cap, tell, options.on_trouble)] if options.cap else []
+    if isinstance(check, ChecksBehind):
+        beside.append(check)
 
     @functools.lru_cache(maxsize=64)
     def foreign(host: str) -> bool:
@@ -148,14 +149,18 @@ def mirror(
     return server
 
 
-def _check(library: Library, unsafe: str, on_event: Listener) -> Callable[[File], None]:
-    """Return a function that scans a file of the library, each once; with REFUSE, it raises CheckFailed if unsafe."""
+def _checks(library: Library, unsafe: str, on_event: Listener) -> Callable[[File, str], None]:
+    """Return a function that scans a file for a client, each once; with REFUSE, it raises CheckFailed if unsafe."""
 
-    @functools.lru_cache(_MOST_CHECKED)
     def check(file: File) -> None:
         scan_and_report([file], library, unsafe, on_event)
 
-    return check
+    def skipped(file: File, why: str) -> None:
+        on_event(Noted(file.path, f"not scanned: {why}"))
+
+    if unsafe == ALLOW:
+        return lambda _file, _client: None
+    return FileChecks(check) if unsafe == REFUSE else ChecksBehind(check, skipped)
 
 
 def _both(first: Callable[[File], None], second: Callable[[File], None]) -> Callable[[File], None]:

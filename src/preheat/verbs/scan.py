@@ -64,7 +64,8 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
         if verdict is None or (by and verdict.scanner != by):
             left_s = until - time.monotonic()
             verdict = scan(Path(path), file.path, min(left_s, PATIENCE_S)) if left_s > 0 else _LATE
-            if by and (verdict.level != UNSCANNED or left_s >= PATIENCE_S):
+            # Only what another scan would find again; "not scanned" may be due to the memory or time that was left.
+            if verdict.scanner and (verdict.level != UNSCANNED or left_s >= PATIENCE_S):
                 verdicts.keep(file.digest, verdict)
         if text is None or verdict.level != SUSPICIOUS:  # a script is suspicious by its name already
             yield file, verdict

@@ -74,7 +74,7 @@ class Fetches:
     """Run the downloads. One ends only when its file is in the library, or has failed.
 
     A client's response is aborted when no bytes have arrived for `silence_s` seconds. `check` is called with each
-    complete file before its last bytes are sent, which an exception prevents. Thread-safe.
+    complete file and its client before its last bytes are sent, which an exception prevents. Thread-safe.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Fetches:
         policy: Policy,
         on_event: Listener,
         silence_s: float = 75.0,
-        check: Callable[[File], None] = lambda _file: None,
+        check: Callable[[File, str], None] = lambda _file, _client: None,
     ) -> None:
         self._library = library
         self._check = check
@@ -186,7 +186,7 @@ class Fetches:
                     self._direct.bring(file, errand.way, lambda: arrival.stopped)
                 self._note(arrival, Received(file, file.size))
                 self._on_event(Stored(file))
-                self._check(file)
+                self._check(file, errand.client)
                 error = None
         except (HubUnavailable, IntegrityError, Busy):
             goes_on = True
@@ -227,7 +227,7 @@ class Fetches:
             fetch([file], way, self._library, policy, note, errand.helpers)
             written.wait()
             self._library.settle()
-            self._check(file)
+            self._check(file, errand.client)
             error = None
         except PreheatError as trouble:
             error = trouble.again()
