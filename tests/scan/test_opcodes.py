@@ -33,7 +33,7 @@ def end_by_pickletools(body: bytes) -> int:
     file = io.BytesIO(body)
     with contextlib.suppress(Exception):
         for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
+            if opcode.name == "PROTO" and (argument or 0) > pickle.HIGHEST_PROTOCOL:
                 return -1
             if opcode.name == "STOP":
                 return file.tell()
