@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from preheat import __version__
 from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
+from preheat.core.events import Noted
 from preheat.core.snapshot import GLOB
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
@@ -25,14 +28,21 @@ from preheat.verbs.upkeep.running_notes import app_note
 from preheat.verbs.view import all_snapshots, place_all, sites_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from preheat.api.session import Session
     from preheat.core.events import Listener
     from preheat.core.snapshot import File, Snapshot
+    from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need
     from preheat.verbs.locked_needs import Required
+
+_OF_A_SESSION = frozenset(
+    ("_", "COLUMNS", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "INVOCATION_ID", "JOURNAL_STREAM", "LINES", "LS_COLORS",
+     "OLDPWD", "PREHEAT_CRIU", "PWD", "SHLVL", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "TERM",
+     "TMUX", "TMUX_PANE", "WINDOWID", "XDG_SESSION_ID")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +52,8 @@ class Guarding:
     Times are in seconds; addresses are `HOST:PORT`; an empty string means none. `ready`: the ready probe, replaces the
     recipe's. `alive`: the liveness probe. `front`: the app's public address, held by the guard; with `standby`, a new
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
-    read the weights into the page cache while the app starts.
+    read the weights into the page cache while the app starts. `memory_snapshot`: restore the app from its memory
+    snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md).
     """
 
     pull: bool = False
@@ -56,6 +67,7 @@ class Guarding:
     warm: str = ""
     warm_up: bool = True
     mmap_weights: bool = False
+    memory_snapshot: bool = False
     network: Literal["free", "watch", "none"] = "free"
 
     def __post_init__(self) -> None:
@@ -82,7 +94,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     _refuse_unsafe([snapshot for _, snapshot in needed], session)
     environ = lead_to_views(offline(session.config.environ), _placed(recipe, needed, session))
     environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}
-    if guarding.mmap_weights:
+    snapshots = _with_snapshots(recipe, session, guarding)
+    if guarding.mmap_weights or snapshots:
         environ |= mapping_weights(environ)
     app = App(
         recipe.command,
@@ -101,6 +114,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         drain_within_s=guarding.drain_within_s,
         warm=guarding.warm,
         history=str(session.library.root / "starts" / recipe.name),
+        memory=_memory_policy(recipe, needed, environ, session, guarding) if snapshots else None,
         weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
     )
     leave_process_1()
@@ -126,6 +140,35 @@ def _supervise(
         served = needs_alone(needed, session.library, Path(folder)) if recipe.needs else session.library
         with library_hub(served, app.env or {}, unsafe, on_event) as lead:
             return run(lead.around(app), options, on_event)
+
+
+def _with_snapshots(recipe: Recipe, session: Session, guarding: Guarding) -> bool:
+    wanted = guarding.memory_snapshot or recipe.memory_snapshot
+    if wanted and recipe.hub:
+        session.on_event(Noted("no memory snapshots", "the app asks a hub on a port that is another one at each start"))
+    return wanted and not recipe.hub
+
+
+def _memory_policy(
+    recipe: Recipe, needed: Required, environ: Mapping[str, str], session: Session, guarding: Guarding
+) -> MemoryPolicy:
+    """Return where the app's memory snapshots are, and what they depend on."""
+    from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
+    from preheat.recipes.app_python import AppPython
+
+    # These differ from one session of a user to the next, and apps do not depend on them.
+    variables = {name: value for name, value in environ.items() if name not in _OF_A_SESSION}
+    given = [*recipe.command, recipe.folder, session.library.root, guarding.front, __version__]
+    given += [f"{name}={value}" for name, value in sorted(variables.items())]
+    given += [(str(need.ref), need.at, need.view, snapshot.commit, snapshot.files) for need, snapshot in needed]
+    site_packages = AppPython.of(environ, recipe.folder, recipe.command).site_packages
+    return MemoryPolicy(
+        folder=str(session.library.root / "memory-snapshots" / recipe.name),
+        identity=hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest(),
+        first=recipe.first,
+        first_within_s=guarding.patience.ready_within_s,
+        code=tuple(str(place) for place in (recipe.folder, site_packages) if place is not None),
+    )
 
 
 def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str]:

@@ -159,6 +159,11 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
         help="make torch memory-map checkpoints instead of copying them (torch 2.1 or later)",
     )
     verb.add_argument(
+        "--memory-snapshot",
+        action="store_true",
+        help="restore the ready app from memory with CRIU instead of starting it; the first start makes the snapshot",
+    )
+    verb.add_argument(
         "--network",
         choices=["free", "watch", "none"],
         default="free",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
+
+if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
 
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 
@@ -42,6 +45,7 @@ class GuardSetup:
 
     `publish` makes the app's port reachable from outside a container (guard/net/published_port.py).
     `warm` is a file that lists the ranges to read into the page cache; the files in `weights` are read after them.
+    `memory` is where the app's memory snapshots are; None to make and restore none.
     """
 
     name: str = ""
@@ -53,6 +57,7 @@ class GuardSetup:
     warm: str = ""
     history: str = ""
     weights: tuple[str, ...] = ()
+    memory: MemoryPolicy | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Notic
 from preheat.guard.systemd_notify import notify, take_systemd, without_systemd
 
 if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.memory_snapshots import MemorySnapshots
     from preheat.guard.net.port_relay import Front
     from preheat.guard.net.published_port import PublishedPort
     from preheat.guard.warm_up import FileRange, WarmUp
@@ -50,6 +51,8 @@ def keep(
     systemd = take_systemd()
     if app.env is not None:
         app = replace(app, env=without_systemd(app.env))
+    memory = _memory(app, stage, witness, on_event)
+    app = replace(app, freezable=memory is not None)
     with ExitStack() as closing:
         app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, app_status, closing)
@@ -86,7 +89,7 @@ def keep(
             tell,
             witness=witness,
             output=output,
-            parts=SupervisorParts(app_status, front, terms, systemd),
+            parts=SupervisorParts(app_status, front, terms, systemd, memory),
         )
 
 
@@ -130,6 +133,24 @@ def _published(app: App, app_status: AppStatus, closing: ExitStack) -> Published
     published = PublishedPort(port, app_status.answer_waiting)
     closing.callback(published.close)
     return published
+
+
+def _memory(
+    app: App, stage: GuardSetup, witness: Witness | None, on_event: Callable[[Event], None]
+) -> MemorySnapshots | None:
+    """Return the app's memory snapshots, if there is a policy; None, with a notice, if none can be made here."""
+    if stage.memory is None:
+        return None
+    from preheat.guard.memory_snapshot.criu import CannotFreeze
+    from preheat.guard.memory_snapshot.memory_snapshots import MemorySnapshots
+
+    try:
+        if app.isolated or witness is not None:
+            raise CannotFreeze("an app whose network calls are counted or prevented cannot be restored")
+        return MemorySnapshots(stage.memory, app.env or {})
+    except CannotFreeze as error:
+        on_event(Notice(f"no memory snapshots: {error}"))
+        return None
 
 
 def _status(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> None:

@@ -58,8 +58,9 @@ class Recipe:
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
     files that the app's first start creates, as older recipes name them; no verb uses it. `hub`: the app asks its hub
-    at each start, so `run` serves the library to it on loopback. `path` is the file that it was read from. `places` are
-    the folders that `at` of its needs may name; None for the app's folder only.
+    at each start, so `run` serves the library to it on loopback. `memory_snapshot`: `run` restores the ready app from
+    memory. `path` is the file that it was read from. `places` are the folders that `at` of its needs may name; None for
+    the app's folder only.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Recipe:
     verified: str = ""
     makes: tuple[str, ...] = ()
     hub: bool = False
+    memory_snapshot: bool = False
     path: Path | None = None
     places: Places | None = field(default=None, compare=False, repr=False)
 
@@ -102,6 +104,7 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
     verified: str = ""
     makes: list[str] = []
     hub: bool = False
+    memory_snapshot: bool = False
 
 
 class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -174,6 +177,7 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
         verified=app.verified,
         makes=tuple(here(place) for place in app.makes),
         hub=app.hub,
+        memory_snapshot=app.memory_snapshot,
         path=path.absolute(),
     )
 

@@ -32,6 +32,8 @@ def recipe_text(recipe: Recipe, remarks: Sequence[str] = ()) -> str:
         app.add("env", _inline(recipe.env))
     if recipe.hub:
         app.add("hub", recipe.hub)
+    if recipe.memory_snapshot:
+        app.add("memory_snapshot", recipe.memory_snapshot)
     if recipe.makes:
         app.add("makes", _list(recipe.makes))
     document.add("app", app)

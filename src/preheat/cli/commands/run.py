@@ -29,6 +29,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         warm=options.warm or "",
         warm_up=options.warm_up,
         mmap_weights=options.mmap_weights,
+        memory_snapshot=options.memory_snapshot,
         network=options.network,
     )
     status = run_app(recipe, wiring, guarding)

@@ -1,10 +1,11 @@
-"""Descriptors: raise this process's limit of open files, restore it for the app, and open files without waiting."""
+"""Descriptors: limits of open files, what is inherited, and opening files without waiting."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import List, TextIO, Tuple
 
 # The limits before `raise_limit`; empty if it changed nothing.
@@ -33,6 +34,18 @@ def restore_limit() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_NOFILE, _before[0])
+
+
+def inherit_none() -> None:
+    """Let programs that this process executes inherit no descriptor above 2, not even those that it inherited."""
+    try:
+        here = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return
+    for descriptor in here:
+        if descriptor > 2:
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
 
 
 def open_text(path: str) -> TextIO:

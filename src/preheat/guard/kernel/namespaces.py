@@ -10,7 +10,7 @@ import os
 import re
 import struct
 from contextlib import suppress
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 # linux/sched.h, linux/mount.h
 MOUNTS, USER, PIDS, NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
@@ -28,6 +28,15 @@ def unshare(kinds: int) -> None:
     """Move this process to new namespaces of these kinds; with PIDS, only its future children."""
     if _libc().unshare(kinds) != 0:
         raise _error("unshare")
+
+
+def join(pid: int, kinds: Sequence[str]) -> None:
+    """Enter the namespaces of another process, named as in /proc/PID/ns; with `pid`, only for future children."""
+    files = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
+    for kind, file in zip(kinds, files):
+        if _libc().setns(file, 0) != 0:
+            raise _error("setns", kind)
+        os.close(file)
 
 
 def own_mounts() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from dataclasses import dataclass
 from typing import Iterator
 
 from preheat.guard.kernel import process_tree
 
-_LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
+_ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,27 @@ def ports_of(pids: set[int]) -> set[int]:
     return {port for socket, port in _listening() if socket in held}
 
 
+def remote_peers(pids: set[int]) -> set[str]:
+    """Return the other ends, as `ADDRESS:PORT`, of these processes' TCP connections to other machines."""
+    held = {link for pid in pids for link in _links(pid)}
+    rows = (row for row in _rows("self", _ESTABLISHED) if f"socket:[{row[9]}]" in held)
+    peers = (_peer(row[2]) for row in rows)
+    return {f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in peers if not _is_loopback(host)}
+
+
+def _peer(text: str) -> tuple[str, int]:
+    """Parse an address of proc_net_tcp: 32-bit words in the machine's byte order, then the port."""
+    import socket
+
+    words, _, port = text.partition(":")
+    packed = b"".join(int(words[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(words), 8))
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith(("127.", "::ffff:127."))
+
+
 def _listeners(port: int) -> Iterator[str]:
     """Return the sockets that listen on a port, named as the links in /proc/PID/fd."""
     return (socket for socket, its_port in _listening() if its_port == port)
@@ -69,14 +91,14 @@ def _listening() -> Iterator[tuple[str, int]]:
     return ((f"socket:[{row[9]}]", int(row[1].rpartition(":")[2], 16)) for row in _rows("self"))
 
 
-def _rows(pid: int | str) -> Iterator[list[str]]:
+def _rows(pid: int | str, state: str = _LISTENING) -> Iterator[list[str]]:
     for table in ("tcp", "tcp6"):
         try:
             with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
                 rows = [line.split() for line in lines][1:]
         except OSError:
             continue
-        yield from (row for row in rows if row[3] == _LISTENING)
+        yield from (row for row in rows if row[3] == state)
 
 
 def _refused(port: int) -> bool:

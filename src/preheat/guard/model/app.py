@@ -19,7 +19,8 @@ class App:
     `isolated` runs the app in its own network namespace, and only the port of its probe is reachable from outside
     (guard/net/network_namespace.py). From there it still reaches the ports `reaches` of the host's loopback.
     `contained` keeps its processes together where permitted, so that none survives even if it tries to
-    (guard/process/enclosure.py).
+    (guard/process/enclosure.py). `freezable` starts it so that its memory can be saved (guard/memory_snapshot): in a
+    PID namespace, with no standard input.
     """
 
     command: tuple[str, ...]
@@ -31,6 +32,7 @@ class App:
     isolated: bool = False
     reaches: tuple[int, ...] = ()
     contained: bool = False
+    freezable: bool = False
 
     def on(self, port: int) -> App:
         """Return the app with every `{port}` replaced by `port`."""

@@ -98,6 +98,7 @@ class CommandProbe:
     command: tuple[str, ...]
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+    within_s: float = _TIMEOUT_S
 
     def ready(self) -> bool:
         """See Probe."""
@@ -116,7 +117,7 @@ class CommandProbe:
         except OSError:
             return False
         try:
-            return asking.wait(_TIMEOUT_S) == 0
+            return asking.wait(self.within_s) == 0
         except subprocess.TimeoutExpired:
             return False
         finally:

@@ -30,6 +30,8 @@ from preheat.guard.process import warden
 _SETTINGS = ("/proc/sys", "/sys")
 
 
+# Enough PIDs for CRIU below those of an app that it restores; and all below the smallest default of pid_max.
+_LOW_PIDS, _PIDS = 300, 30_000
 WARDEN = b"warden:"  # begins the line with the PID of the warden outside of its namespace
 
 
@@ -50,6 +52,8 @@ class Enclosure:
         """Return the enclosure of a new start of an app; creates its cgroup."""
         if app.isolated:
             return cls("", _permits(True, True), _permits(True, False), unix_sockets.bound())
+        if app.freezable:
+            return cls(own_pids=True)
         folder = cgroup.create() if app.contained else ""
         return cls(folder, app.contained and not folder and os.geteuid() == 0 and _permits(False, True))
 
@@ -58,11 +62,11 @@ class Enclosure:
         """Return whether no process can leave it, short of writing to another cgroup."""
         return bool(self.cgroup) or self.own_pids
 
-    def enter_pids(self, startup: int) -> None:
+    def enter_pids(self, startup: int, restored: bool = False) -> None:
         """Continue in a child process, the first in a new PID namespace. Raise OSError.
 
         Its PID is written to `startup`, after `WARDEN`. The calling process only waits for it, and then exits; if it is
-        killed, the kernel kills the child.
+        killed, the kernel kills the child. An app that is `restored` needs its old PIDs: the low ones are left to CRIU.
         """
         if not self.own_pids:
             return
@@ -71,7 +75,8 @@ class Enclosure:
         first = os.fork()
         if first == 0:
             warden.die_with(0)  # the parent is not visible here
-            namespaces.count_pids_from(outside)
+            if not restored:
+                namespaces.count_pids_from(outside % _PIDS + _LOW_PIDS)
             return
         try:
             os.write(startup, WARDEN + b"%d\n" % first)

@@ -16,14 +16,15 @@ from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.process.output_pump import pump
-from preheat.guard.process.spawn import CannotStart, StartedApp, spawn
+from preheat.guard.process.spawn import CannotRestore, CannotStart, StartedApp, spawn
 
 if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.restore import Restorable
     from preheat.guard.net.network_namespace import Inlet, Publisher
     from preheat.guard.witness.connections import Witness
     from preheat.guard.witness.download_lines import DownloadLines
 
-__all__ = ["CannotStart", "Output", "Process"]
+__all__ = ["CannotRestore", "CannotStart", "Output", "Process"]
 
 _GLANCE_S = 0.02
 _KILL_S = 5.0
@@ -49,7 +50,8 @@ def _never() -> bool:
 class Process:
     """A running app in its own session and process group, with a warden that kills it if the guard dies.
 
-    Raise CannotStart if the command cannot be started, OSError if `witness` cannot observe it. Always call `stop`, even
+    It is started, or restored if there is a `saved` one. Raise CannotStart if the command cannot be started,
+    CannotRestore if the saved one cannot be restored, OSError if `witness` cannot observe it. Always call `stop`, even
     after the app has ended: it ends the remaining child processes. A thread calls `on_end` when the app has ended.
     """
 
@@ -60,8 +62,10 @@ class Process:
         output: Output = Output(),
         witness: Witness | None = None,
         on_end: Ring = silent,
+        saved: Restorable | None = None,
     ) -> None:
         self.app = app
+        self._saved = saved
         self.tail = Tail()
         self._witness = witness
         self._download_lines = output.download_lines
@@ -80,7 +84,8 @@ class Process:
         if isinstance(child, BaseException):
             raise child
         self.pid = child.pid
-        self._warden = child.warden
+        self.warden = child.warden
+        self.pipes = [os.readlink(f"/proc/self/fd/{pipe}") for pipe in (child.stdout, child.stderr)]
         self._child = child.child
         self._enclosure = child.enclosure
         self._line = child.line
@@ -173,9 +178,7 @@ class Process:
 
     def _left(self) -> list[process_tree.ProcessStat]:
         """List the app's live processes: all descendants of its warden."""
-        return [
-            member for member in process_tree.family(self._warden) if member.pid != self._warden and not member.dead
-        ]
+        return [member for member in process_tree.family(self.warden) if member.pid != self.warden and not member.dead]
 
     def _wait_for_end(self, deadline: float, hurry: Callable[[], bool]) -> None:
         while time.monotonic() < deadline and not hurry() and (self.alive() or self._left()):
@@ -185,7 +188,7 @@ class Process:
         try:
             if self._witness is not None:
                 self._witness.cover_this_thread()
-            started = spawn(self.app)
+            started = spawn(self.app, self._saved)
         except BaseException as error:  # noqa: BLE001 - the constructor raises it
             answer.append(error)
             answered.set()

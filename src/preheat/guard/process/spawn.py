@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from preheat.guard.kernel import process_tree
-from preheat.guard.kernel.descriptors import restore_limit
+from preheat.guard.kernel.descriptors import inherit_none, restore_limit
 from preheat.guard.kernel.quiet_fork import fork
+from preheat.guard.memory_snapshot.restore import Restorable, restore
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
 from preheat.guard.process.enclosure import WARDEN, Enclosure
@@ -27,6 +28,10 @@ class CannotStart(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CannotRestore(Exception):
+    """A memory snapshot could not be restored; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,11 @@ class StartedApp:
     door: socket.socket | None = None
 
 
-def spawn(app: App) -> StartedApp:
-    """Start `app` in its own session, below a warden. Raise CannotStart; ValueError for a null character."""
+def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
+    """Start `app` in its own session, below a warden, or restore it from its saved memory.
+
+    Raise CannotStart, CannotRestore; ValueError for a null character.
+    """
     if any("\0" in word for word in app.command):
         raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
@@ -89,11 +97,15 @@ def spawn(app: App) -> StartedApp:
             if door is not None and its_door is not None:
                 door.close()
                 _isolate(its_door, its_startup, app.reaches)
-            enclosure.enter_pids(its_startup)
-            parent = os.getpid()
-            child = os.fork()
-            if child == 0:
-                _exec_app(app, enclosure, parent, its_stdout, its_stderr, its_startup)
+            enclosure.enter_pids(its_startup, saved is not None)
+            if saved is not None:
+                child = restore(saved, lambda: enclosure.enter(app.read_only), its_stdout, its_stderr)
+                os.write(its_startup, b"%d\n" % child)
+            else:
+                parent = os.getpid()
+                child = os.fork()
+                if child == 0:
+                    _exec_app(app, enclosure, parent, its_stdout, its_stderr, its_startup)
             warden.watch(child, its_line, its_report, lambda: enclosure.clear(child))
         finally:
             os._exit(1)
@@ -115,6 +127,8 @@ def spawn(app: App) -> StartedApp:
             door.close()
         os.waitpid(keeper, 0)
         enclosure.end()
+        if saved is not None:
+            raise CannotRestore("CRIU could not restore it")
         raise _start_error(app, words[1:])
     return StartedApp(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
@@ -143,13 +157,15 @@ def _exec_app(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: 
         warden.die_with(parent)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        _close_inherited()
+        inherit_none()
         restore_limit()
         for ignored in ("SIGPIPE", "SIGXFSZ"):
             # Python ignores these signals, and exec(2) would keep them ignored.
             if hasattr(signal, ignored):
                 signal.signal(getattr(signal, ignored), signal.SIG_DFL)
         enclosure.enter(app.read_only)
+        if app.freezable:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # here, since CRIU knows a file by its mount
         if app.cwd is not None:
             what = _NO_FOLDER
             os.chdir(app.cwd)
@@ -162,18 +178,6 @@ def _exec_app(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: 
         with suppress(OSError):
             os.write(startup, f"{number} {what}\n".encode("ascii"))
         os._exit(NOT_FOUND)
-
-
-def _close_inherited() -> None:
-    """Prevent the app from inheriting any descriptor above 2, including those that the guard inherited."""
-    try:
-        here = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        return
-    for descriptor in here:
-        if descriptor > 2:
-            with suppress(OSError):
-                os.set_inheritable(descriptor, False)
 
 
 def _start_error(app: App, words: list[bytes]) -> CannotStart:

@@ -17,13 +17,14 @@ from preheat.guard.process.process import Output, Process
 from preheat.guard.supervise.diagnosis import diagnose, end_kind
 
 if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.restore import Restorable
     from preheat.guard.witness.connections import Witness
 
 _LAST_LINES = 20
 
 
 class Instance:
-    """A process of the app, with its readiness and liveness probes. Raise CannotStart if it cannot be started."""
+    """A process of the app, started or restored, with its probes. Raise CannotStart or CannotRestore."""
 
     def __init__(
         self,
@@ -35,14 +36,16 @@ class Instance:
         ring: Ring,
         ask_every_s: float = 5.0,
         say: Callable[[str], None] = lambda _words: None,
+        saved: Restorable | None = None,
     ) -> None:
         self._ask_every_s = ask_every_s
         self._say = say
         self.port = port
+        self.restored = saved is not None
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
         self._oom_kills = oom_kills()
-        self.process = Process(self.app, output=output, witness=witness, on_end=ring)
+        self.process = Process(self.app, output=output, witness=witness, on_end=ring, saved=saved)
         self._ready = self._probe_loop(self.app.ready, ring, each_time=False)
         self._alive = self._probe_loop(self.app.alive, ring, each_time=True) if self.app.alive else self._ready
 
@@ -81,8 +84,8 @@ class Instance:
         self.process.stop(within_s, hurry)
 
     def _probe_loop(self, text: str, ring: Ring, *, each_time: bool) -> ProbeLoop | None:
-        if not text:
-            return None
+        if not text or (self.restored and text.startswith("line:")):
+            return None  # a restored app does not print its first lines again
         probe = own_probe(
             text,
             self.process,

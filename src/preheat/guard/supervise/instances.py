@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.kernel.process_tree import family
+from preheat.guard.memory_snapshot.freeze import Freezable
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.model.wakeup import Bell
-from preheat.guard.process.process import CannotStart, Output
+from preheat.guard.process.process import CannotRestore, CannotStart, Output
 from preheat.guard.supervise.instance import Instance
 
 if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.memory_snapshots import MemorySnapshots
+    from preheat.guard.memory_snapshot.restore import Restorable
     from preheat.guard.net.port_relay import Front
     from preheat.guard.witness.connections import Witness
 
@@ -49,6 +52,7 @@ class Instances:
         front: Front | None,
         hurry: Callable[[], bool],
         say: Callable[[str], None],
+        memory: MemorySnapshots | None = None,
     ) -> None:
         self.serving: Instance | None = None
         self.starts = 0
@@ -61,6 +65,7 @@ class Instances:
         self._front = front
         self._hurry = hurry
         self._say = say
+        self._memory = memory
         self._spare: Instance | None = None
         self._spare_failures = 0
         self._spare_not_before = 0.0
@@ -73,14 +78,26 @@ class Instances:
         return self._spare is not None and self._spare.ready()
 
     def start(self) -> Instance:
-        """Promote the standby instance if it is ready, else start a new one. Raise CannotStart."""
+        """Promote the standby instance if it is ready, else restore or start a new one. Raise CannotStart."""
         if self._spare is not None and self._spare.ready():
             self.serving, self._spare = self._spare, None
         else:
             self._dismiss_spare()
-            self.serving = self._new()
+            if not self._restore():
+                self.serving = self._new()
         self.route()
+        assert self.serving is not None
         return self.serving
+
+    def freeze_soon(self) -> None:
+        """Make a memory snapshot of the serving instance, which has just become ready."""
+        serving = self.serving
+        if self._memory is not None and serving is not None and not serving.restored:
+            start_s = (serving.ready_at() or serving.began) - serving.began
+            process = serving.process
+            code = self._memory.policy.code
+            frozen = Freezable(process.pid, process.warden, serving.port or 0, start_s, process.pipes, code)
+            self._memory.freeze_soon(frozen, serving.app)
 
     def renew(self) -> None:
         """Request a planned restart: once a new instance is ready, it serves and the old one drains."""
@@ -130,6 +147,8 @@ class Instances:
     def end(self) -> None:
         """Stop all instances, in parallel."""
         self._closing.set()
+        if self._memory is not None:
+            self._memory.stop()
         others = []
         if self._spare is not None:
             ends = (self._patience.stop_within_s, self._hurry)
@@ -138,6 +157,8 @@ class Instances:
         self.end_serving()
         for thread in (*others, *self._leaving):
             thread.join()
+        if self._memory is not None:
+            self._memory.wait()
 
     def next_look_s(self) -> float:
         """Return the maximum number of seconds until the next call of `update`."""
@@ -145,6 +166,29 @@ class Instances:
 
     def _new(self) -> Instance:
         port = None if self._front is None else self._front.free_port()
+        return self._instance(port)
+
+    def _restore(self) -> bool:
+        """Restore the app from a memory snapshot to be the serving instance; return whether it works."""
+        found = self._memory.find() if self._memory is not None else None
+        if self._memory is None or found is None:
+            return False
+        try:
+            self.serving = self._instance(found.saved.port or None, found)
+        except (CannotRestore, CannotStart, OSError, RuntimeError) as error:
+            self._memory.discard(str(error))
+            return False
+        fault = self._memory.fault(self.serving.app, self._restored_ready, self._hurry)
+        if fault:
+            self.end_serving()
+            self._memory.discard(fault)
+        return not fault
+
+    def _restored_ready(self) -> bool:
+        self.route()  # its first use may come through the front
+        return self.serving is not None and self.serving.ready()
+
+    def _instance(self, port: int | None, saved: Restorable | None = None) -> Instance:
         self.starts += 1
         return Instance(
             self._app,
@@ -154,6 +198,7 @@ class Instances:
             ring=self._bell.ring,
             ask_every_s=self._patience.ask_every_s,
             say=self._say,
+            saved=saved,
         )
 
     def _start_spare(self) -> None:

@@ -21,6 +21,7 @@ from preheat.guard.supervise.signals import Requests
 from preheat.guard.systemd_notify import Systemd
 
 if TYPE_CHECKING:
+    from preheat.guard.memory_snapshot.memory_snapshots import MemorySnapshots
     from preheat.guard.net.port_relay import Front
     from preheat.guard.witness.connections import Witness
 
@@ -74,12 +75,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SupervisorParts:
-    """Optional parts of a supervision: the status, the public port, the standby policy, and systemd's watchdog."""
+    """Optional parts of a supervision: status, public port, standby policy, systemd's watchdog, memory snapshots."""
 
     app_status: AppStatus | None = None
     front: Front | None = None
     terms: StandbyPolicy = field(default_factory=StandbyPolicy)
     systemd: Systemd = field(default_factory=Systemd)
+    memory: MemorySnapshots | None = None
 
 
 def supervise(
@@ -145,7 +147,11 @@ class _Supervision:
             front=self._front,
             hurry=requests.hurry,
             say=lambda words: on_event(Notice(words)),
+            memory=parts.memory,
         )
+        self._memory = parts.memory
+        if self._memory is not None:
+            self._memory.ring = bell.ring
 
     def run(self, stop: Callable[[], bool] | None) -> Outcome:
         holder = self._check()
@@ -162,6 +168,7 @@ class _Supervision:
                 return self._outcome(128 + asked)
             if self._requests.renewal():
                 self._instances.renew()
+            self._tell_memory()
             look = self._look()
             life, action = step(self._life, look, time.monotonic(), self._patience)
             if action in ("stop", "restart"):
@@ -181,6 +188,11 @@ class _Supervision:
     def end(self) -> None:
         """Stop all instances; a second stop signal ends the grace period early."""
         self._instances.end()
+        self._tell_memory()
+
+    def _tell_memory(self) -> None:
+        for words in self._memory.notices() if self._memory is not None else ():
+            self._on_event(Notice(words))
 
     def _check(self) -> str:
         """Return a message if another process has the app's port, else "". Raise ValueError for an invalid probe."""
@@ -264,6 +276,8 @@ class _Supervision:
         self._app_status.life = life
         if life.state != before.state or life.starts != before.starts:
             self._on_event(Changed(life.state, life.detail, time.monotonic() - self._began))
+        if life.state == "running" and before.state != "running":
+            self._instances.freeze_soon()
 
     def _last_status(self) -> int:
         if self._cannot_start is not None:

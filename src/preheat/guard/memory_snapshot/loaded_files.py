@@ -1,0 +1,89 @@
+"""Loaded files: what a frozen app had read from disk, so that nothing is restored after it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import Dict, Iterable, Iterator, List
+
+_CODE = (".py", ".so", ".pth", ".sh")
+_SETTINGS = (".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
+_MOST = 200_000
+_NO_CODE = ("__pycache__", "node_modules", ".git", "outputs")
+
+Files = Dict[str, List[int]]
+
+
+def mapped_files(pids: Iterable[int]) -> Files:
+    """Return the files that are mapped by these processes: size, time of the last change in ns, and inode."""
+    found: Files = {}
+    for pid in pids:
+        for path in _paths(pid):
+            if path not in found:
+                state = _state(path)
+                if state is not None:
+                    found[path] = state
+    return found
+
+
+def changed_file(files: Files) -> str:
+    """Return one of the files whose size, time or inode is no longer the recorded one; "" if all are as they were."""
+    return next((path for path, state in files.items() if _state(path) != state), "")
+
+
+def code_digest(folder: str) -> str:
+    """Return a digest over names, sizes and times of all code and settings in a folder and the folders below it.
+
+    Virtual environments below it are left out. Raise ValueError if there are too many files.
+    """
+    entries = []
+    for path in _code(folder):
+        state = _state(path)
+        if state is not None:
+            entries.append(f"{path}\0{state[0]}\0{state[1]}\n")
+    return hashlib.sha256("".join(sorted(entries)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _code(folder: str) -> Iterator[str]:
+    waiting, seen = [folder], 0
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                here = list(entries)
+        except OSError:
+            continue
+        seen += len(here)
+        if seen > _MOST:
+            raise ValueError(f"{folder} has more than {_MOST} files: run the app in a folder of its own")
+        if place != folder and any(entry.name == "pyvenv.cfg" for entry in here):
+            continue
+        for entry in here:
+            if entry.name.endswith(_CODE) or entry.name.endswith(_SETTINGS):
+                yield entry.path
+            elif entry.name not in _NO_CODE and entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+
+
+def _paths(pid: int) -> Iterator[str]:
+    """Return the paths of the regular files in a process's memory map: proc_pid_maps(5)."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as lines:
+            for line in lines:
+                fields = line.rstrip(b"\n").split(None, 5)
+                if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
+                    if fields[5].startswith((b"/dev/", b"/memfd:", b"/SYSV")):
+                        continue
+                    octal = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), fields[5])
+                    yield os.fsdecode(octal)
+    except OSError:
+        return
+
+
+def _state(path: str) -> List[int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ino]

@@ -1,0 +1,155 @@
+"""Memory snapshots of one app: which one may be restored, and when to make one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Callable, Iterator, Mapping, Sequence
+
+from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu, machine_identity
+from preheat.guard.memory_snapshot.freeze import Freezable, freeze
+from preheat.guard.memory_snapshot.restore import Restorable
+from preheat.guard.memory_snapshot.saved_memory import SavedMemory, Unusable, read_manifest, read_saved, remove
+from preheat.guard.model.app import App
+from preheat.guard.model.tail import Tail
+from preheat.guard.model.wakeup import Ring, silent
+from preheat.guard.probes.probes import CommandProbe, parse_probe
+
+_READY_WITHIN_S, _GLANCE_S = 10.0, 0.01
+
+
+@dataclass(frozen=True)
+class MemoryPolicy:
+    """Where an app's memory snapshots are stored, and what they depend on.
+
+    `identity` is a text with everything that was given to the app when it started: command, variables, models. `first`
+    is the app's first use, a probe (guard/probes): it must succeed before a snapshot is made, and after each restore.
+    `first_within_s` is how long a command may take for it. `code` are the folders with the app's code and packages.
+    """
+
+    folder: str
+    identity: str
+    first: str = ""
+    first_within_s: float = 600.0
+    code: Sequence[str] = ()
+
+
+class MemorySnapshots:
+    """The memory snapshots of the app that a guard supervises; `ring` is called when there is a new notice.
+
+    Raise CannotFreeze if none can be made or restored here.
+    """
+
+    ring: Ring = staticmethod(silent)
+
+    def __init__(self, policy: MemoryPolicy, environ: Mapping[str, str]) -> None:
+        if os.geteuid() != 0:
+            raise CannotFreeze("CRIU needs root")
+        self.policy = policy
+        self._notices: SimpleQueue[str] = SimpleQueue()
+        self._criu = Criu.find(environ)
+        identity = f"{machine_identity(self._criu)}\0{os.geteuid()}\0{policy.identity}"
+        self.key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+        self._place = os.path.join(policy.folder, self.key[:16])
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def notices(self) -> Iterator[str]:
+        """Return the sentences for the user since the last call."""
+        with suppress(Empty):
+            while True:
+                yield self._notices.get_nowait()
+
+    def find(self) -> Restorable | None:
+        """Return the memory snapshot to restore; None if there is none that may be restored."""
+        try:
+            saved = read_saved(self._place, self.key)
+        except (Unusable, OSError) as error:
+            self.discard(str(error))
+            return None
+        return None if saved is None else Restorable(saved, self._criu)
+
+    def discard(self, why: str) -> None:
+        """Remove the memory snapshot, and say why the app is started instead."""
+        remove(self._place)
+        self._say(f"memory snapshot not used: {why}; the app is started as usual")
+
+    def fault(self, app: App, ready: Callable[[], bool], hurry: Callable[[], bool]) -> str:
+        """Try a restored app: return why it does not work, "" if it is ready and its first use succeeds."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not ready():
+            if hurry():
+                return ""
+            if time.monotonic() > deadline:
+                return "the restored app was not ready"
+            time.sleep(_GLANCE_S)
+        return self._first_use(app)
+
+    def freeze_soon(self, frozen: Freezable, app: App) -> None:
+        """Make a memory snapshot in a thread after the first use, unless there is one or one is being made."""
+        if self._thread is None and not os.path.isdir(self._place) and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._freeze, args=(frozen, app), name="freeze", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Make no more snapshots."""
+        self._closed.set()
+
+    def wait(self) -> None:
+        """Wait for the snapshot that is being made. It fails once the app is stopped."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _say(self, words: str) -> None:
+        self._notices.put(words)
+        self.ring()
+
+    def _first_use(self, app: App) -> str:
+        if not self.policy.first:
+            return ""
+        probe = parse_probe(self.policy.first, Tail(), env=app.env, cwd=app.cwd, each_time=True)
+        if isinstance(probe, CommandProbe):
+            probe = replace(probe, within_s=self.policy.first_within_s)
+        return "" if probe.ready() else f"its first use failed: {self.policy.first}"
+
+    def _freeze(self, frozen: Freezable, app: App) -> None:
+        try:
+            fault = self._first_use(app)
+            if fault:
+                raise CannotFreeze(fault)
+            saved = freeze(frozen, self._criu, self._place, self.key, self._closed.is_set)
+        except CannotFreeze as error:
+            if not self._closed.is_set():
+                self._say(f"no memory snapshot: {error}")
+            return
+        self._remove_others()
+        self._say(
+            f"memory snapshot made: {saved.size / 1e6:.0f} MB for {saved.resident / 1e6:.0f} MB of memory;"
+            " the next start restores it"
+        )
+
+    def _remove_others(self) -> None:
+        for name in os.listdir(self.policy.folder):
+            if os.path.join(self.policy.folder, name) != self._place and not _is_running(name):
+                remove(os.path.join(self.policy.folder, name))
+
+
+def list_saved(folder: str) -> Sequence[SavedMemory]:
+    """Return the memory snapshots below `folder`, which has a folder for each app; damaged ones are left out."""
+    found = []
+    for app in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        for key in sorted(os.listdir(os.path.join(folder, app))):
+            with suppress(Unusable):
+                found.append(read_manifest(os.path.join(folder, app, key)))
+    return found
+
+
+def _is_running(name: str) -> bool:
+    """Return whether a folder's name says that a process which still runs is writing it."""
+    pid = name.rpartition(".new-")[2] if ".new-" in name else ""
+    return pid.isdigit() and os.path.isdir(f"/proc/{pid}")

@@ -1,0 +1,193 @@
+"""Saved memory: a folder with the dump of an app, and the manifest that says when it may be restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import threading
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List
+
+from preheat.guard.memory_snapshot.loaded_files import Files, changed_file, code_digest
+
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+REPORTS = ("log", "stats-dump", "stats-restore")  # written by CRIU, never read by it
+_LONGEST = 16 << 20
+_CHUNK = 4 << 20
+_THREADS = 4
+
+Parts = Dict[str, List[Any]]
+
+
+class Unusable(Exception):
+    """A memory snapshot must not be restored; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class SavedMemory:
+    """A memory snapshot: `key` identifies what the app was started with and on; see `read`.
+
+    `pid` is the app's PID in its namespace, `pipes` the names of its standard output and error in the dump, `port` the
+    port that the guard had chosen, 0 for none. `start_s` is how long the app took until it was ready, `resident` its
+    memory in bytes, `taken` the time in seconds since 1970. `loaded` are the files in its memory map; `code` maps
+    folders to digests over the code in them. `parts` maps the dump's files to their size and SHA-256.
+    """
+
+    folder: str
+    key: str
+    pid: int
+    pipes: List[str]
+    port: int
+    start_s: float
+    resident: int
+    taken: float
+    loaded: Files = field(default_factory=dict)
+    code: Dict[str, str] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the dump."""
+        return sum(part[0] for part in self.parts.values())
+
+
+def read_saved(folder: str, key: str) -> SavedMemory | None:
+    """Read the memory snapshot in `folder`, and verify that nothing has changed since; None if there is none.
+
+    Reads the whole dump. Raise Unusable if it is another user's, was altered, was made under another key, or if files
+    that the app had loaded have changed.
+    """
+    if not os.path.isdir(folder):
+        return None
+    _require_private(folder, folder=True)
+    saved = read_manifest(folder)
+    if saved.key != key:
+        raise Unusable("it was made with other settings, versions or models, or on another machine")
+    path = changed_file(saved.loaded)
+    if path:
+        raise Unusable(f"{path} has changed")
+    for place, digest in saved.code.items():
+        if _digest_of(place) != digest:
+            raise Unusable(f"code or settings in {place} have changed")
+    _require_parts(folder, saved.parts)
+    return saved
+
+
+def read_manifest(folder: str) -> SavedMemory:
+    """Read what is recorded about a memory snapshot, without verifying it. Raise Unusable."""
+    try:
+        with open(_regular(os.path.join(folder, _MANIFEST)), "rb") as file:
+            text = file.read(_LONGEST + 1)
+        fields = json.loads(text) if len(text) <= _LONGEST else {}
+        if fields.pop("format") != _FORMAT:
+            raise Unusable("it was made by another version of preheat")
+        return SavedMemory(folder=folder, **fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Unusable(f"its {_MANIFEST} cannot be read") from error
+
+
+def publish(saved: SavedMemory, made: str) -> SavedMemory:
+    """Give the dump in the folder `made` its name, and return it with its parts. Raise OSError.
+
+    Another snapshot of that name is replaced; a crash leaves either the old or the new one, or none.
+    """
+    parts: Parts = {}
+    for name in sorted(os.listdir(made)):
+        path = os.path.join(made, name)
+        with open(path, "rb") as file:
+            parts[name] = [os.fstat(file.fileno()).st_size, _sha256(file)]
+            os.fchmod(file.fileno(), 0o600)
+            os.fsync(file.fileno())
+    whole = SavedMemory(**{**asdict(saved), "parts": parts})
+    fields = {name: value for name, value in asdict(whole).items() if name != "folder"}
+    descriptor = os.open(os.path.join(made, _MANIFEST), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"format": _FORMAT, **fields}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if os.path.isdir(saved.folder):
+        remove(saved.folder)
+    os.rename(made, saved.folder)
+    return whole
+
+
+def remove(folder: str) -> None:
+    """Remove a memory snapshot, whole or partial: it loses its name first."""
+    gone = f"{folder}.removed-{os.getpid()}"
+    try:
+        os.rename(folder, gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _digest_of(place: str) -> str:
+    try:
+        return code_digest(place)
+    except ValueError:
+        return ""
+
+
+def _require_parts(folder: str, parts: Parts) -> None:
+    """Raise Unusable unless exactly these files are there, private, with these sizes and digests."""
+    if {*os.listdir(folder)}.difference(REPORTS) != {*parts, _MANIFEST}:
+        raise Unusable("files were added or removed")
+    waiting = sorted(parts, key=lambda name: parts[name][0])
+    failed: List[str] = []
+
+    def verify() -> None:
+        while waiting and not failed:
+            try:
+                name = waiting.pop()
+            except IndexError:
+                return
+            try:
+                path = os.path.join(folder, name)
+                _require_private(path, folder=False)
+                with open(_regular(path), "rb") as file:
+                    if [os.fstat(file.fileno()).st_size, _sha256(file)] != parts[name]:
+                        failed.append(f"{name} was altered")
+            except (OSError, Unusable) as error:
+                failed.append(str(error))
+
+    threads = [threading.Thread(target=verify, daemon=True) for _ in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise Unusable(failed[0])
+
+
+def _require_private(path: str, *, folder: bool) -> None:
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from error
+    if found.st_uid != os.geteuid():
+        raise Unusable(f"{path} belongs to another user")
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+        raise Unusable(f"{path} could be read or changed by others")
+
+
+def _regular(path: str) -> int:
+    """Open a regular file that is no symbolic link. Raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a regular file")
+    return descriptor
+
+
+def _sha256(file: Any) -> str:
+    found, buffer = hashlib.sha256(), bytearray(_CHUNK)
+    view = memoryview(buffer)
+    while True:
+        size = file.readinto(buffer)
+        if not size:
+            return found.hexdigest()
+        found.update(view[:size])
