@@ -40,8 +40,9 @@ def keep(
     *,
     output: Output = Output(),  # noqa: B008 - frozen
     witness: Witness | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
-    """Supervise an app until it ends. Raise AddressTaken, and ValueError for invalid settings."""
+    """Supervise an app until it ends or `stop` returns True. Raise AddressTaken; ValueError for invalid settings."""
     stage = settings.stage
     app = replace(fronted(settings.app, stage.front) if stage.front else settings.app, contained=True)
     if stage.standby and not stage.front:
@@ -89,6 +90,7 @@ def keep(
             tell,
             witness=witness,
             output=output,
+            stop=stop,
             parts=SupervisorParts(app_status, front, terms, systemd, memory),
         )
 

@@ -92,7 +92,8 @@ class MemorySnapshots:
 
     def freeze_soon(self, frozen: Freezable, app: App) -> None:
         """Make a memory snapshot in a thread after the first use, unless there is one or one is being made."""
-        if self._thread is None and not os.path.isdir(self._place) and not self._closed.is_set():
+        busy = self._thread is not None and self._thread.is_alive()
+        if not busy and not os.path.isdir(self._place) and not self._closed.is_set():
             self._thread = threading.Thread(target=self._freeze, args=(frozen, app), name="freeze", daemon=True)
             self._thread.start()
 

@@ -173,6 +173,7 @@ class Instances:
         found = self._memory.find() if self._memory is not None else None
         if self._memory is None or found is None:
             return False
+        began = time.monotonic()
         try:
             self.serving = self._instance(found.saved.port or None, found)
         except (CannotRestore, CannotStart, OSError, RuntimeError) as error:
@@ -182,6 +183,9 @@ class Instances:
         if fault:
             self.end_serving()
             self._memory.discard(fault)
+        else:
+            took_s = time.monotonic() - began
+            self._say(f"restored from memory in {took_s:.1f} s; its start had taken {found.saved.start_s:.1f} s")
         return not fault
 
     def _restored_ready(self) -> bool:

@@ -1,0 +1,196 @@
+"""A restored app goes on where it was; whatever is wrong, the app is started as usual."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.guard.apps import free_port, until
+from tests.guard.memory_snapshot.frozen import HOLDER, Frozen, needs_criu
+
+pytestmark = needs_criu
+MADE, NOT_USED, NONE = "memory snapshot made", "memory snapshot not used", "no memory snapshot"
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Frozen:
+    return Frozen(tmp_path)
+
+
+def made(frozen: Frozen) -> dict[str, object]:
+    """Start the app once, so that it has a snapshot; return its last answer before it."""
+    with frozen.start() as app:
+        assert app.was_told(MADE), app.notices()
+        return app.ask()
+
+
+def test_a_restored_app_has_its_memory_threads_child_and_descriptors(frozen: Frozen) -> None:
+    before = made(frozen)
+    with frozen.start() as app:
+        assert app.was_told("restored from memory"), app.notices()
+        (frozen.watched / "new").touch()
+        after = app.ask()
+    assert after["started"] == before["started"]
+    assert {name: after[name] for name in ("ticks", "epoll", "inotify", "weights")} == {
+        "ticks": True, "epoll": True, "inotify": True, "weights": "good",
+    }  # fmt: skip
+    assert after["child"] == after["count"], "the child counts in shared memory"
+
+
+def test_one_snapshot_is_restored_again_and_again(frozen: Frozen) -> None:
+    before = made(frozen)
+    answers = []
+    for _ in range(5):
+        with frozen.start() as app:
+            answers.append(app.ask())
+            assert not [words for words in app.notices() if NOT_USED in words]
+    assert {answer["started"] for answer in answers} == {before["started"]}
+    assert len({answer["count"] for answer in answers}) == 1, "each begins from the same memory"
+
+
+def test_a_crashed_app_is_restored(frozen: Frozen) -> None:
+    before = made(frozen)
+    with frozen.start() as app:
+        os.kill(app.pids()[0], signal.SIGKILL)
+        assert until(lambda: len(app.pids()) == 2 and len([1 for words in app.notices() if "restored" in words]) == 2)
+        assert app.ask()["started"] == before["started"]
+
+
+def test_a_front_holds_the_public_port_of_a_restored_app(frozen: Frozen) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with frozen.start(front=address) as app:
+        assert app.was_told(MADE), app.notices()
+        before = app.ask()
+    with frozen.start(front=address) as app:
+        assert app.was_told("restored from memory"), app.notices()
+        assert app.ask()["started"] == before["started"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda frozen: frozen.weights.write_bytes(b"new!" + bytes(1 << 20)), id="a mapped file"),
+        pytest.param(lambda frozen: frozen.program.write_text(HOLDER + "# changed\n"), id="the app's code"),
+        pytest.param(lambda frozen: (frozen.program.parent / "config.yaml").write_text("a: 1"), id="its settings"),
+        pytest.param(lambda frozen: setattr(frozen, "identity", "two"), id="what it is started with"),
+        pytest.param(lambda frozen: _alter(frozen, "pages-1.img"), id="a byte of the dump"),
+        pytest.param(lambda frozen: _cut(frozen, "pages-1.img"), id="the end of the dump"),
+        pytest.param(lambda frozen: (frozen.kept()[0] / "manifest.json").write_text("{"), id="the manifest"),
+        pytest.param(lambda frozen: (frozen.kept()[0] / "core-1.img").touch(), id="a file added"),
+        pytest.param(lambda frozen: (frozen.kept()[0] / "pages-1.img").chmod(0o644), id="readable by others"),
+        pytest.param(lambda frozen: os.chown(frozen.kept()[0], 12345, 0), id="another owner"),
+    ],
+)
+def test_after_a_change_the_app_is_started_and_a_new_snapshot_made(frozen: Frozen, change) -> None:  # type: ignore[no-untyped-def]
+    before = made(frozen)
+    change(frozen)
+    with frozen.start() as app:
+        assert app.ask()["started"] != before["started"]
+        assert app.was_told(MADE), app.notices()
+        assert len(frozen.kept()) == 1
+    if frozen.identity == "one":
+        assert any(NOT_USED in words for words in app.notices())
+
+
+def _alter(frozen: Frozen, name: str) -> None:
+    path = frozen.kept()[0] / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _cut(frozen: Frozen, name: str) -> None:
+    path = frozen.kept()[0] / name
+    os.truncate(path, path.stat().st_size - 4096)
+
+
+def test_a_snapshot_is_made_only_after_the_first_use_succeeded(frozen: Frozen) -> None:
+    frozen.first = "exec:false"
+    with frozen.start() as app:
+        assert app.was_told("its first use failed")
+    assert frozen.kept() == []
+
+
+def test_a_restored_app_whose_first_use_fails_is_started(frozen: Frozen, tmp_path: Path) -> None:
+    works = tmp_path / "works"
+    works.touch()
+    frozen.first = f"exec:test -e {works}"
+    before = made(frozen)
+    works.unlink()
+    with frozen.start() as app:
+        assert app.was_told("its first use failed")
+        assert app.ask()["started"] != before["started"]
+
+
+def test_a_taken_port_stops_the_start_and_keeps_the_snapshot(frozen: Frozen) -> None:
+    made(frozen)
+    taken = socket.create_server(("127.0.0.1", frozen.port))
+    with taken, pytest.raises(AssertionError, match="is taken by"), frozen.start():
+        pass
+    assert len(frozen.kept()) == 1
+
+
+OUTSIDE = HOLDER.replace(
+    'print("serves"', 'outside = socket.create_connection((sys.argv[4], int(sys.argv[5])))\nprint("serves"'
+)
+
+
+def test_what_stands_against_a_snapshot_is_said_and_the_app_goes_on(tmp_path: Path) -> None:
+    detached = HOLDER.replace(
+        'print("serves"',
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(60)\n    os._exit(0)\nos.wait()\n"
+        'print("serves"',
+    )
+    frozen = Frozen(tmp_path, detached)
+    with frozen.start() as app:
+        assert app.was_told("has detached itself"), app.notices()
+        assert app.ask()["ticks"]
+    assert frozen.kept() == []
+
+
+def test_a_dump_that_is_killed_leaves_nothing_and_the_app_goes_on(frozen: Frozen, tmp_path: Path) -> None:
+    dying = tmp_path / "dying-criu"
+    dying.write_text(
+        f'#!/bin/sh\n[ "$1" = dump ] || exec {frozen.criu} "$@"\n{frozen.criu} "$@" & sleep 0.05; kill -9 $!; exit 1\n'
+    )
+    dying.chmod(0o755)
+    frozen.criu = str(dying)
+    with frozen.start() as app:
+        assert app.was_told(NONE), app.notices()
+        assert app.ask()["ticks"]
+    assert frozen.kept() == []
+
+
+def test_a_restore_that_fails_is_followed_by_a_start(frozen: Frozen, tmp_path: Path) -> None:
+    before = made(frozen)
+    failing = tmp_path / "failing-criu"
+    failing.write_text(f'#!/bin/sh\n[ "$1" = restore ] && exit 1\nexec {frozen.criu} "$@"\n')
+    failing.chmod(0o755)
+    frozen.criu = str(failing)
+    with frozen.start() as app:
+        assert app.was_told("CRIU could not restore it"), app.notices()
+        assert app.ask()["started"] != before["started"]
+
+
+def test_a_full_disk_leaves_nothing_and_the_app_goes_on(frozen: Frozen, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(small)], check=True)
+    try:
+        frozen.snapshots = small / "app"
+        with frozen.start() as app:
+            assert app.was_told("MiB free"), app.notices()
+            assert app.ask()["ticks"]
+        assert frozen.kept() == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_no_criu_is_said_once_and_the_app_is_started(frozen: Frozen, tmp_path: Path) -> None:
+    frozen.criu = str(tmp_path / "nowhere")
+    with frozen.start() as app:
+        assert app.was_told("no memory snapshots")
+        assert app.ask()["count"]
