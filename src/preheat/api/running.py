@@ -154,6 +154,7 @@ def _memory_policy(
 ) -> MemoryPolicy:
     """Return where the app's memory snapshots are, and what they depend on."""
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
+    from preheat.guard.memory_snapshot.saved_memory import FOLDER
     from preheat.recipes.app_python import AppPython
 
     # These differ from one session of a user to the next, and apps do not depend on them.
@@ -163,7 +164,7 @@ def _memory_policy(
     given += [(str(need.ref), need.at, need.view, snapshot.commit, snapshot.files) for need, snapshot in needed]
     site_packages = AppPython.of(environ, recipe.folder, recipe.command).site_packages
     return MemoryPolicy(
-        folder=str(session.library.root / "memory-snapshots" / recipe.name),
+        folder=str(session.library.root / FOLDER / recipe.name),
         identity=hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest(),
         first=recipe.first,
         first_within_s=guarding.patience.ready_within_s,

@@ -40,6 +40,7 @@ def test_a_restored_app_has_its_memory_threads_child_and_descriptors(frozen: Fro
     assert after["child"] == after["count"], "the child counts in shared memory"
 
 
+@pytest.mark.slow
 def test_one_snapshot_is_restored_again_and_again(frozen: Frozen) -> None:
     before = made(frozen)
     answers = []
@@ -51,6 +52,7 @@ def test_one_snapshot_is_restored_again_and_again(frozen: Frozen) -> None:
     assert len({answer["count"] for answer in answers}) == 1, "each begins from the same memory"
 
 
+@pytest.mark.slow
 def test_a_crashed_app_is_restored(frozen: Frozen) -> None:
     before = made(frozen)
     with frozen.start() as app:
@@ -59,6 +61,7 @@ def test_a_crashed_app_is_restored(frozen: Frozen) -> None:
         assert app.ask()["started"] == before["started"]
 
 
+@pytest.mark.slow
 def test_a_front_holds_the_public_port_of_a_restored_app(frozen: Frozen) -> None:
     address = f"127.0.0.1:{free_port()}"
     with frozen.start(front=address) as app:
@@ -69,6 +72,7 @@ def test_a_front_holds_the_public_port_of_a_restored_app(frozen: Frozen) -> None
         assert app.ask()["started"] == before["started"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -107,6 +111,7 @@ def _cut(frozen: Frozen, name: str) -> None:
     os.truncate(path, path.stat().st_size - 4096)
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_made_only_after_the_first_use_succeeded(frozen: Frozen) -> None:
     frozen.first = "exec:false"
     with frozen.start() as app:
@@ -114,6 +119,7 @@ def test_a_snapshot_is_made_only_after_the_first_use_succeeded(frozen: Frozen) -
     assert frozen.kept() == []
 
 
+@pytest.mark.slow
 def test_a_restored_app_whose_first_use_fails_is_started(frozen: Frozen, tmp_path: Path) -> None:
     works = tmp_path / "works"
     works.touch()
@@ -125,17 +131,13 @@ def test_a_restored_app_whose_first_use_fails_is_started(frozen: Frozen, tmp_pat
         assert app.ask()["started"] != before["started"]
 
 
+@pytest.mark.slow
 def test_a_taken_port_stops_the_start_and_keeps_the_snapshot(frozen: Frozen) -> None:
     made(frozen)
     taken = socket.create_server(("127.0.0.1", frozen.port))
     with taken, pytest.raises(AssertionError, match="is taken by"), frozen.start():
         pass
     assert len(frozen.kept()) == 1
-
-
-OUTSIDE = HOLDER.replace(
-    'print("serves"', 'outside = socket.create_connection((sys.argv[4], int(sys.argv[5])))\nprint("serves"'
-)
 
 
 def test_what_stands_against_a_snapshot_is_said_and_the_app_goes_on(tmp_path: Path) -> None:
@@ -151,6 +153,7 @@ def test_what_stands_against_a_snapshot_is_said_and_the_app_goes_on(tmp_path: Pa
     assert frozen.kept() == []
 
 
+@pytest.mark.slow
 def test_a_dump_that_is_killed_leaves_nothing_and_the_app_goes_on(frozen: Frozen, tmp_path: Path) -> None:
     dying = tmp_path / "dying-criu"
     dying.write_text(
@@ -164,6 +167,7 @@ def test_a_dump_that_is_killed_leaves_nothing_and_the_app_goes_on(frozen: Frozen
     assert frozen.kept() == []
 
 
+@pytest.mark.slow
 def test_a_restore_that_fails_is_followed_by_a_start(frozen: Frozen, tmp_path: Path) -> None:
     before = made(frozen)
     failing = tmp_path / "failing-criu"
@@ -175,6 +179,7 @@ def test_a_restore_that_fails_is_followed_by_a_start(frozen: Frozen, tmp_path: P
         assert app.ask()["started"] != before["started"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_and_the_app_goes_on(frozen: Frozen, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

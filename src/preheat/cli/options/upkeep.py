@@ -137,6 +137,9 @@ def _prune(verb: argparse.ArgumentParser) -> None:
         "--old", action="store_true", help="also remove unpinned versions that no branch or tag refers to"
     )
     verb.add_argument(
+        "--memory-snapshots", dest="memory", action="store_true", help="also remove the memory snapshots of all apps"
+    )
+    verb.add_argument(
         "--younger",
         default="1h",
         metavar="TIME",

@@ -14,7 +14,7 @@ from typing import Callable, Iterator, Mapping, Sequence
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu, machine_identity
 from preheat.guard.memory_snapshot.freeze import Freezable, freeze
 from preheat.guard.memory_snapshot.restore import Restorable
-from preheat.guard.memory_snapshot.saved_memory import SavedMemory, Unusable, read_manifest, read_saved, remove
+from preheat.guard.memory_snapshot.saved_memory import Unusable, is_written, read_saved, remove
 from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Ring, silent
@@ -136,21 +136,5 @@ class MemorySnapshots:
 
     def _remove_others(self) -> None:
         for name in os.listdir(self.policy.folder):
-            if os.path.join(self.policy.folder, name) != self._place and not _is_running(name):
+            if os.path.join(self.policy.folder, name) != self._place and not is_written(name):
                 remove(os.path.join(self.policy.folder, name))
-
-
-def list_saved(folder: str) -> Sequence[SavedMemory]:
-    """Return the memory snapshots below `folder`, which has a folder for each app; damaged ones are left out."""
-    found = []
-    for app in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        for key in sorted(os.listdir(os.path.join(folder, app))):
-            with suppress(Unusable):
-                found.append(read_manifest(os.path.join(folder, app, key)))
-    return found
-
-
-def _is_running(name: str) -> bool:
-    """Return whether a folder's name says that a process which still runs is writing it."""
-    pid = name.rpartition(".new-")[2] if ".new-" in name else ""
-    return pid.isdigit() and os.path.isdir(f"/proc/{pid}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 from preheat.guard.memory_snapshot.loaded_files import Files, changed_file, code_digest
 
+FOLDER = "memory-snapshots"  # in the library, with a folder for each app
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 REPORTS = ("log", "stats-dump", "stats-restore")  # written by CRIU, never read by it
@@ -48,6 +51,11 @@ class SavedMemory:
     loaded: Files = field(default_factory=dict)
     code: Dict[str, str] = field(default_factory=dict)
     parts: Parts = field(default_factory=dict)
+
+    @property
+    def app(self) -> str:
+        """The app's name."""
+        return os.path.basename(os.path.dirname(self.folder))
 
     @property
     def size(self) -> int:
@@ -123,6 +131,42 @@ def remove(folder: str) -> None:
     except OSError:
         gone = folder
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def list_saved(folder: str) -> List[SavedMemory]:
+    """Return the memory snapshots below `folder`, which has a folder for each app; damaged ones are left out."""
+    found = []
+    for place in _folders(folder):
+        if not is_written(place):
+            with suppress(Unusable):
+                found.append(read_manifest(place))
+    return found
+
+
+def list_leftovers(folder: str) -> List[Tuple[str, int]]:
+    """Return what killed processes left below `folder`, with its bytes: dumps without a name, or half removed."""
+    left = [place for place in _folders(folder) if _writer(place) and not is_written(place)]
+    return [(place, sum(os.lstat(os.path.join(place, name)).st_size for name in os.listdir(place))) for place in left]
+
+
+def is_written(place: str) -> bool:
+    """Return whether the name of a folder is that of one that a process is writing or removing now."""
+    writer = _writer(place)
+    return bool(writer) and os.path.isdir(f"/proc/{writer}")
+
+
+def _writer(place: str) -> str:
+    """Return the PID in the name of a folder that is being written or removed; "" for a memory snapshot."""
+    found = re.search(r"\.(?:new|removed)-(\d+)$", place)
+    return found[1] if found else ""
+
+
+def _folders(folder: str) -> Iterator[str]:
+    with suppress(OSError):
+        for app in sorted(os.listdir(folder)):
+            with suppress(OSError):
+                for key in sorted(os.listdir(os.path.join(folder, app))):
+                    yield os.path.join(folder, app, key)
 
 
 def _digest_of(place: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from preheat.core.ref import ARCHIVES, MADE
 from preheat.core.snapshot import Snapshot
+from preheat.guard.memory_snapshot.saved_memory import FOLDER, list_leftovers, list_saved
 from preheat.library.library import Library
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
@@ -15,9 +16,13 @@ YOUNG_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """What to prune: also `old` versions; only blobs older than `young_s` seconds; view claims of machine `forget`."""
+    """What to prune: also `old` versions; also all `memory` snapshots; only blobs older than `young_s` seconds.
+
+    `forget`: the machine whose views' claims are removed.
+    """
 
     old: bool = False
+    memory: bool = False
     young_s: float = YOUNG_S
     forget: str = ""
 
@@ -30,7 +35,11 @@ def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> R
     """
     old = _old(library) if prune_options.old else []
     plan = sweep.plan(young_s=prune_options.young_s, gone=tuple(snapshot.ref for snapshot in old))
-    return RemovalPlan(tuple(old), plan, keepers(old, plan, library), old=True, forget=prune_options.forget)
+    kept = keepers(old, plan, library)
+    memory = list_leftovers(str(library.root / FOLDER))
+    if prune_options.memory:
+        memory += [(saved.folder, saved.size) for saved in list_saved(str(library.root / FOLDER))]
+    return RemovalPlan(tuple(old), plan, kept, old=True, forget=prune_options.forget, memory=tuple(memory))
 
 
 def _old(library: Library) -> list[Snapshot]:

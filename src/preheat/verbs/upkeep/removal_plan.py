@@ -30,7 +30,8 @@ class RemovalPlan:
     """The versions and files that a removal deletes; `kept_by`: what keeps other bytes of the versions on disk.
 
     `old`: the versions were chosen because no branch or tag names them, and stay if one does by then. `forget`: the
-    machine whose views' claims are removed. None of this has been carried out.
+    machine whose views' claims are removed. `memory`: the folders of memory snapshots to remove, with their bytes. None
+    of this has been carried out.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -38,6 +39,7 @@ class RemovalPlan:
     kept_by: tuple[Keeper, ...] = ()
     old: bool = False
     forget: str | None = None
+    memory: tuple[tuple[str, int], ...] = ()
 
     @property
     def versions(self) -> tuple[Ref, ...]:
@@ -47,7 +49,7 @@ class RemovalPlan:
     @property
     def size(self) -> int:
         """Return the bytes that will be freed on disk."""
-        return self.sweep.size
+        return self.sweep.size + sum(size for _, size in self.memory)
 
     def tell(self, on_event: Listener) -> None:
         """Emit an event for each file to remove, and for each that is kept."""
@@ -56,6 +58,8 @@ class RemovalPlan:
             on_event(Unneeded(str(blob.names[0]), self.sweep.frees(blob), stays))
         for path, size in self.sweep.leftovers:
             on_event(Unneeded(str(path), size, ""))
+        for folder, size in self.memory:
+            on_event(Unneeded(folder, size, ""))
         for blob, reason in self.sweep.held:
             on_event(Unneeded(str(blob.names[0]), blob.blocks, reason))
 

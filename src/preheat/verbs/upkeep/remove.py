@@ -7,6 +7,7 @@ from preheat.core.errors import LibraryError, NotPreloaded, did_you_mean
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.guard.memory_snapshot.saved_memory import remove as remove_saved
 from preheat.library.library import Library
 from preheat.library.records.claims import PULL
 from preheat.library.upkeep.sweep import Sweep
@@ -80,6 +81,9 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
         library.claims.tidy(plan.forget)
         library.marks.tidy()
     size = sweep.carry_out(plan.sweep)
+    for folder, bytes_freed in plan.memory:
+        remove_saved(folder)
+        size += bytes_freed
     return Removal(plan.versions, len(plan.sweep.blobs), len(plan.sweep.leftovers), size, plan.kept_by)
 
 

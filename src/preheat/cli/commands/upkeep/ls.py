@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from preheat.cli.wiring import Wiring
@@ -9,6 +10,7 @@ from preheat.core.errors import NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import GLOB
 from preheat.core.units import say_count, say_size
+from preheat.guard.memory_snapshot.saved_memory import FOLDER, SavedMemory, list_saved
 from preheat.library.upkeep.usage import Survey, VersionUsage, survey
 from preheat.verbs.upkeep.remove import not_recorded
 
@@ -18,14 +20,32 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     library = wiring.library
     everything = survey(library.records, library.root / "blobs", library.pins)
     versions = _chosen(everything.versions, options.refs, wiring)
+    memory = [] if options.refs else list_saved(str(library.root / FOLDER))
     figures = {
         "versions": [_facts(version) for version in versions],
         "stored": everything.stored,
         "apart": everything.apart,
+        "memory_snapshots": [_memory_facts(saved) for saved in memory],
         "library": str(library.root),
     }
-    wiring.console.done(figures, table(versions, everything))
+    wiring.console.done(figures, "\n".join([table(versions, everything), *map(_memory_line, memory)]))
     return 0
+
+
+def _memory_line(saved: SavedMemory) -> str:
+    made = datetime.fromtimestamp(saved.taken).astimezone()
+    return f"memory snapshot of {saved.app}: {say_size(saved.size)}, made {made:%Y-%m-%d %H:%M}"
+
+
+def _memory_facts(saved: SavedMemory) -> dict[str, object]:
+    return {
+        "app": saved.app,
+        "size": saved.size,
+        "resident": saved.resident,
+        "start_s": saved.start_s,
+        "made": saved.taken,
+        "folder": saved.folder,
+    }
 
 
 def _chosen(versions: Sequence[VersionUsage], asked: Sequence[str], wiring: Wiring) -> list[VersionUsage]:

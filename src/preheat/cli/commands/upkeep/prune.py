@@ -15,7 +15,7 @@ from preheat.verbs.upkeep.remove import carry_out
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    prune_options = PruneOptions(options.old, read_seconds(options.younger), options.forget)
+    prune_options = PruneOptions(options.old, options.memory, read_seconds(options.younger), options.forget)
     sweep = sweep_of(options, wiring)
     return removed(lambda: plan_prune(wiring.library, sweep, prune_options), sweep, options, wiring)
 
@@ -34,18 +34,21 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
         raise disk_trouble(error, library.root) from error
     versions, blobs, leftovers = [str(ref) for ref in plan.versions], len(plan.sweep.blobs), len(plan.sweep.leftovers)
     lines = [f"{name} {'removed' if done else 'would be removed'}" for name in versions]
-    if not (versions or blobs or leftovers):
+    snapshots = len(plan.memory)
+    if not (versions or blobs or leftovers or snapshots):
         lines.append("nothing to remove")
     elif done:
         lines.append(f"{say_size(size)} freed")
     else:
         counts = f"blobs: {blobs}, leftover files: {leftovers}"
+        counts += f", memory snapshots: {snapshots}" if snapshots else ""
         lines.append(f"{say_size(size)} would be freed ({counts}); --yes removes them")
     lines += [f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}" for one in plan.kept_by]
     figures = {
         "versions": versions,
         "blobs": blobs,
         "leftovers": leftovers,
+        "memory_snapshots": snapshots,
         "size": size,
         "kept_by": [{"by": one.by, "size": one.size} for one in plan.kept_by],
         "done": done,
