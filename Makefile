@@ -125,7 +125,7 @@ bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch
 bench-limits: setup ## an honest client beside 512 bad ones, 10,000 idle connections, the checks of `run` with 9 GB; 3 minutes
 	$(RUN) -m benchmarks.bench_limits
 
-bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view; 3 minutes
+bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and to a page; 4 minutes
 	$(RUN) -m benchmarks.bench_start
 
 bench-trace: setup ## programs that download by themselves, traced and replayed elsewhere, as root; NAMES="nltk piper", 20 minutes

@@ -1,6 +1,6 @@
-"""What `preheat run` with a full library costs before the app's first instruction, beside the bare command, in turns.
+"""What `preheat run` costs: before the app's first instruction with a full library, and until an app's page; in turns.
 
-Writes benchmarks/results/start.json and prints the table of docs/benchmarks.md.
+Writes benchmarks/results/start.json and prints the tables of docs/benchmarks.md.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks import corpus
-from benchmarks.machine import describe
+from benchmarks.machine import describe, load
+from benchmarks.page_starts import WANTED, measure
 
 RESULTS = Path(__file__).parent / "results" / "start.json"
 COMMAND = Path(__file__).parents[1] / ".venv" / "bin" / "preheat"
@@ -27,6 +28,8 @@ def main() -> None:
     form = argparse.ArgumentParser(description=__doc__)
     form.add_argument("--rounds", type=int, default=9)
     form.add_argument("--files", type=int, action="append", help="files in the view; repeatable")
+    form.add_argument("--page", metavar="RECIPE", type=Path, help="an app with a page, pulled; default: a stand-in")
+    form.add_argument("--pairs", type=int, default=12, help="pairs of starts until the page")
     options = form.parse_args()
     measured: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
@@ -38,8 +41,11 @@ def main() -> None:
             measured[str(count)] = {"bare": bare, "run": ours}
             print(f"| {count:,} | {_said(bare, 0)} | {_said(ours, 0)} | {_said(ours, 1)} |", flush=True)
         machine = describe(work)
-    if options.rounds >= 5 and not options.files:
-        RESULTS.write_text(json.dumps({"machine": machine, "files": measured}, indent=1) + "\n")
+        pairs = measure(options.page, work / "page", options.pairs)
+        print(f"{pairs.row()}\nwanted: at most {WANTED}×; load {load()}")
+    if options.rounds >= 5 and not options.files and not options.page:
+        kept = {"machine": machine, "files": measured, "page": pairs.document()}
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def _prepared(folder: Path, count: int) -> Path:
