@@ -223,7 +223,7 @@ def test_a_base_without_python_keeps_its_entrypoint_and_gets_no_guard(app: Prehe
     place = layout(tmp_path / "plain", [layer(files)], {"WorkingDir": "/app", "Entrypoint": ["/start.sh"]})
     told = build(app, place, "oci:out:v1")
     noted = [event for event in told.events if event["event"] == "noted"]
-    assert [event["what"] for event in noted] == ["guard"]
+    assert [event["what"] for event in noted] == ["guard", "health check"]
     config = Layout(app.folder / "out", "v1").config["config"]
     assert config["Entrypoint"] == ["/start.sh"]
     assert config["Healthcheck"]["Test"] == ["CMD", "curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7860/"]
@@ -385,3 +385,20 @@ def test_a_store_without_its_program_is_an_error_that_names_the_way_there(app: P
         assert f"{program} save" in told.last["hint"]
     told = build(app, "webui:1", "oci:out:v1")
     assert (told.status, told.last["hint"]) == (6, "an image of a registry: docker://webui:1")
+
+
+def test_a_base_that_is_not_the_apps_own_image_is_reported(app: Preheat, base: str, tmp_path: Path) -> None:
+    (app.folder / "app.py").write_text("pass")
+    assert "the base has no" not in build(app, base, "oci:out:v1").out
+    told = build(app, base, "oci:out:v1", "--dir", "/elsewhere")
+    assert "the base has no /elsewhere/app.py: --base takes the app's own image" in told.out
+    (app.folder / "preheat.toml").write_text(RECIPE.replace('"python3"', '"uvicorn"'))
+    assert "the base has no uvicorn and /elsewhere/app.py" in build(app, base, "oci:out:v1", "--dir", "/elsewhere").out
+    # The base's own command is the base's own matter.
+    own = layout(tmp_path / "own", [layer(PYTHON)], {"Entrypoint": ["/start.sh"]}, packed=True)
+    assert "the base has no" not in build(app, own, "oci:out:v1").out
+
+
+def test_a_name_without_a_location_leads_to_the_three_that_it_may_mean(app: Preheat, base: str) -> None:
+    told = build(app, base, "webui:loaded")
+    assert told.last["hint"].startswith("containers-storage:webui:loaded (podman), docker-daemon:webui:loaded")

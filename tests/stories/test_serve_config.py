@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import Preheat
 from tests.guard.apps import free_port, until
 from tests.guard.zipped import guard_zip
 
@@ -71,3 +72,65 @@ def test_a_recipe_without_a_command_is_rejected(app: Path, tmp_path: Path) -> No
     done = serve_config("compose", str(app), library=tmp_path / "library")
     assert done.returncode == 2
     assert "has no command" in done.stderr + done.stdout
+
+
+NEEDY = """
+[app]
+name = "web"
+command = ["python3", "app.py"]
+ready = "http://127.0.0.1:7860/"
+[[needs]]
+ref = "acme/tiny"
+"""
+
+
+def test_a_unit_for_a_model_that_is_not_pulled_says_so(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(NEEDY)
+    told = preheat("serve-config", "systemd")
+    assert told.status == 0
+    assert "pull it before the service starts" in told.err
+    assert preheat("serve-config", "compose").status == 5
+    assert preheat("pull").status == 0
+    assert "pull it before" not in preheat("serve-config", "systemd").err
+
+
+def test_a_program_that_only_this_shell_finds_brings_its_path_along(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(RECIPE.replace("python3", "only-here"))
+    assert "Environment=" not in preheat("serve-config", "systemd").out
+    (preheat.folder / "bin").mkdir()
+    (preheat.folder / "bin/only-here").symlink_to(sys.executable)
+    preheat.env["PATH"] = f"{preheat.folder}/bin:/usr/bin:/bin"
+    assert f"Environment=PATH={preheat.folder}/bin:" in preheat("serve-config", "systemd").out
+
+
+def test_a_compose_file_replaces_the_programs_of_a_virtual_environment_and_lists_its_packages(preheat: Preheat) -> None:
+    venv = preheat.folder / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "pyvenv.cfg").touch()
+    (venv / "lib/python3.10/site-packages/gradio-5.1.dist-info").mkdir(parents=True)
+    (venv / "bin/python").symlink_to(sys.executable)
+    recipe = (
+        RECIPE.replace('"python3"', '"{dir}/.venv/bin/python"').replace('"{port}"', '"7860"').replace("{port}", "7860")
+    )
+    (preheat.folder / "preheat.toml").write_text(recipe)
+    told = preheat("serve-config", "compose", "--front", "127.0.0.1:8080", "--user", "1234:1234")
+    assert told.status == 0, told.err
+    assert "FROM docker.io/library/python:3.10-slim" in told.out
+    assert "RUN pip install --no-cache-dir gradio==5.1" in told.out
+    assert '      - "--"\n      - "python3"\n' in told.out
+    assert '      - "127.0.0.1:8080:7860"' in told.out
+    assert '    user: "1234:1234"' in told.out
+    fronted = preheat("serve-config", "compose", "--image", "x")
+    assert fronted.status == 0
+    (preheat.folder / "preheat.toml").write_text(recipe.replace("7860", "{port}"))
+    fronted = preheat("serve-config", "compose", "--image", "x", "--front", "127.0.0.1:8080")
+    assert '      - "--front"\n      - "0.0.0.0:8080"\n' in fronted.out
+    assert '      - "127.0.0.1:8080:8080"' in fronted.out
+
+
+def test_an_unknown_user_is_rejected(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(RECIPE.replace("{port}", "7860"))
+    for kind in ("systemd", "compose"):
+        told = preheat("serve-config", kind, "--user", "nobody-of-that-name")
+        assert told.status == 2
+        assert "has no user 'nobody-of-that-name'" in told.err

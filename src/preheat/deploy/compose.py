@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 
+from preheat.core.units import say_count
 from preheat.deploy.container_image import ContainerImage
 from preheat.deploy.service import Mount, Service
 
@@ -22,11 +23,9 @@ def compose(service: Service, image: ContainerImage) -> str:
         f"  {_quoted(service.name)}:",
         f"    image: {_quoted(image.name)}",
         *_build(image),
-        *_user(service.user),
-        "    # The app writes to the folders below that are not read-only, and to memory.",
-        "    read_only: true",
+        *_user(service),
+        *(_CONFINED if service.command else ()),
         *_list("tmpfs", (f"{folder}:mode=1777,exec" for folder in service.scratch)),
-        '    cap_drop: ["ALL"]',
         '    security_opt: ["no-new-privileges:true"]',
         *_command(service),
         *_mapping("environment", service.env),
@@ -40,6 +39,11 @@ def compose(service: Service, image: ContainerImage) -> str:
     return "\n".join(lines) + "\n"
 
 
+_CONFINED = (
+    "    # The app writes to the folders below that are not read-only, and to memory.",
+    "    read_only: true",
+    '    cap_drop: ["ALL"]',
+)
 _GPUS = (
     "    deploy:",
     "      resources:",
@@ -61,11 +65,11 @@ def _build(image: ContainerImage) -> list[str]:
     return [*lines, "      dockerfile_inline: |", *(f"        {line}" for line in text)]
 
 
-def _user(user: str) -> list[str]:
-    if not user:
-        return []
+def _user(service: Service) -> list[str]:
+    if not service.user:
+        return ["    # The user is the image's. Another one: --user UID:GID"]
     remark = '    # With podman as a user who is not root, add: userns_mode: "keep-id"'
-    return [remark, f"    user: {_quoted(user)}"]
+    return [*([remark] if service.mounts else []), f"    user: {_quoted(service.user)}"]
 
 
 def _command(service: Service) -> list[str]:
@@ -98,7 +102,7 @@ def _health(service: Service) -> list[str]:
     start = service.start
     if start.count:
         start_s = start.allow(_SHORTEST_START_S, _START_FACTOR)
-        said = f"the slowest of {start.count} starts by `preheat run` took {start.slowest_s:.1f} s here"
+        said = f"the slowest of {say_count(start.count, 'start')} by `preheat run` took {start.slowest_s:.1f} s here"
     else:
         start_s = service.ready_within_s
         said = "no start by `preheat run` was measured here: the time limit of a start"

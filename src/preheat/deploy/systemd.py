@@ -1,12 +1,15 @@
 """Systemd: write a service as a systemd unit file; pure."""
 
 import re
+from collections.abc import Sequence
 
 from preheat.core.errors import UsageError
+from preheat.core.units import say_count
 from preheat.deploy.service import Service
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@{},+-]+")
 _START_FACTOR = 4.0
+_TMP, _SYSTEM = ("/tmp", "/var/tmp"), ("/usr", "/boot", "/etc")  # noqa: S108 - compared with
 _LIMITS = (
     "# What an app does not need: it keeps its files, its network, its GPU and code that it compiles while it runs.",
     "NoNewPrivileges=yes",
@@ -18,8 +21,6 @@ _LIMITS = (
 # Only the system's manager can apply these. No ProtectHome: apps keep caches there. No PrivateDevices: GPUs.
 _SYSTEM_LIMITS = (
     "CapabilityBoundingSet=",
-    "ProtectSystem=full",
-    "PrivateTmp=yes",
     "ProtectClock=yes",
     "ProtectHostname=yes",
     "ProtectKernelLogs=yes",
@@ -33,21 +34,13 @@ def unit(service: Service) -> str:
 
     Raise UsageError for values that a unit file cannot contain.
     """
-    place = f"/etc/systemd/system/{service.name}.service, then: systemctl enable --now {service.name}"
-    if not service.user:
-        place = f"~/.config/systemd/user/{service.name}.service, then: systemctl --user enable --now {service.name}"
-    environment = [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(service.env.items())]
+    environment = (f"{name}={value}" for name, value in sorted(service.env.items()))
     reload = [
         "# A planned restart: the new instance loads beside the old one, then takes over.",
         "ExecReload=kill -HUP $MAINPID",
     ]
     lines = [
-        f"# {_one_line(place)}",
-        *(
-            []
-            if service.user
-            else ["# It starts when you log in; at boot: loginctl enable-linger. --user NAME: system unit"]
-        ),
+        *_where(service),
         "[Unit]",
         f"Description={_one_line(service.name)}, supervised by preheat",
         "",
@@ -57,7 +50,7 @@ def unit(service: Service) -> str:
         "Type=notify",
         "NotifyAccess=main",
         f"WorkingDirectory={_one_line(str(service.folder))}",
-        *environment,
+        *(f"Environment={_quoted(one, expands=False)}" for one in environment),
         f"ExecStart={' '.join(map(_quoted, service.command))}",
         *(reload if service.renews else []),
         f"# {_start_remark(service)}",
@@ -77,12 +70,34 @@ def unit(service: Service) -> str:
         "SuccessExitStatus=143",
         "RestartPreventExitStatus=2 5",
         *_LIMITS,
-        *(_SYSTEM_LIMITS if service.user else ()),
+        *(_system_limits(service) if service.user else ()),
         "",
         "[Install]",
         f"WantedBy={'multi-user' if service.user else 'default'}.target",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _where(service: Service) -> list[str]:
+    """Return remarks on where to put the unit file, and how to start it."""
+    place, control = "/etc/systemd/system", "systemctl"
+    remarks = []
+    if not service.user:
+        place, control = "~/.config/systemd/user", "systemctl --user"
+        remarks = ["# It starts when you log in; at boot: loginctl enable-linger. A system unit: --user NAME"]
+    name = _one_line(service.name)
+    return [f"# {place}/{name}.service, then: {control} daemon-reload && {control} enable --now {name}", *remarks]
+
+
+def _system_limits(service: Service) -> tuple[str, ...]:
+    """Return the limits for a system unit, but none that hides the app's folders or makes them read-only."""
+    own_tmp = () if _uses(service, _TMP) else ("PrivateTmp=yes",)
+    read_only = () if _uses(service, _SYSTEM) else ("ProtectSystem=full",)
+    return (*read_only, *own_tmp, *_SYSTEM_LIMITS)
+
+
+def _uses(service: Service, roots: Sequence[str]) -> bool:
+    return any(mount.path.is_relative_to(root) for mount in service.mounts for root in roots)
 
 
 def start_limit_s(service: Service) -> float:
@@ -92,7 +107,7 @@ def start_limit_s(service: Service) -> float:
 
 def _start_remark(service: Service) -> str:
     if service.start.count:
-        return f"The slowest of the last {service.start.count} starts took {service.start.slowest_s:.1f} s here."
+        return f"The slowest of {say_count(service.start.count, 'start')} took {service.start.slowest_s:.1f} s here."
     return "No start by `preheat run` was measured here."
 
 
@@ -102,9 +117,10 @@ def _one_line(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _quoted(word: str) -> str:
-    """Quote as systemd.service(5) and systemd.syntax(7) require: % and $ doubled, the rest as in C."""
-    word = _one_line(word).replace("$", "$$")
+def _quoted(word: str, *, expands: bool = True) -> str:
+    """Quote as systemd.service(5) and systemd.syntax(7) require: % doubled, $ where it `expands`, the rest as in C."""
+    word = _one_line(word)
+    word = word.replace("$", "$$") if expands else word
     if _PLAIN.fullmatch(word):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") + '"'

@@ -28,7 +28,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     require_inside(recipe, wiring.permissions)
     if options.kind == "systemd":
         words = (str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options))
-        text = unit(systemd_service(recipe, words, wiring.library, wiring.permissions, terms, wiring.console))
+        environ = wiring.config.environ
+        text = unit(systemd_service(recipe, words, wiring.library, wiring.permissions, terms, environ, wiring.console))
     else:
         session = (wiring.library, wiring.view, wiring.config.environ, wiring.permissions)
         text = compose(*compose_service(recipe, *session, terms, wiring.console))

@@ -23,8 +23,8 @@ class BaseFindings:
 
     `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
     is the path of an interpreter that can run the guard, and `version` is its version. `site_packages` is the folder of
-    the app's packages, and `packages` the names in it. `unread` are the digests of
-    layers that could not be read.
+    the app's packages, and `packages` the names in it. `absent` are the wanted paths and programs that it lacks.
+    `unread` are the digests of layers that could not be read.
     """
 
     folders: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ class BaseFindings:
     unread: tuple[str, ...] = ()
     site_packages: str = ""
     packages: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
@@ -66,18 +67,20 @@ def read_image(source: ImageSource, platform: Platform) -> Image:
 class BaseQuery:
     """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`.
 
-    `prefixes` are where the app's Python may be installed, the likeliest first.
+    `prefixes` are where the app's Python may be installed, the likeliest first. `wanted` are paths, and names of
+    programs in `search`, that the app's command needs.
     """
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
     search: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
     def key(self, layers: Sequence[Descriptor]) -> str:
         """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
-        lines = ["preheat base 2", *(str(layer.digest) for layer in layers)]
-        for paths in (self.folders, self.files, self.search, self.prefixes):
+        lines = ["preheat base 3", *(str(layer.digest) for layer in layers)]
+        for paths in (self.folders, self.files, self.search, self.prefixes, self.wanted):
             lines += ["", *map(repr, paths)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -101,7 +104,12 @@ def inspect_base(image: Image, query: BaseQuery, content: Callable[[Descriptor],
         unread=tuple(unread),
         site_packages=site_packages,
         packages=tuple(name for name in packages if name.endswith(".dist-info")),
+        absent=tuple(one for one in query.wanted if not _has(listing, one, query.search)),
     )
+
+
+def _has(listing: Listing, wanted: str, search: Sequence[str]) -> bool:
+    return bool(listing.resolve(wanted)) if "/" in wanted else listing.has(wanted, search)
 
 
 def _clashes(listing: Listing, query: BaseQuery) -> list[str]:

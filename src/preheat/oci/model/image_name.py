@@ -90,7 +90,16 @@ def read_place(text: str) -> ImageName:
         return ImageName(kind, read_path(path), tag)
     if colon and kind in (CONTAINERS_STORAGE, DOCKER_DAEMON):
         return ImageName(kind, tag=_stored(rest, "localhost/" if kind == CONTAINERS_STORAGE else ""))
-    raise UsageError(f"{text!r} is not a valid image location", hint=_HINT)
+    raise UsageError(f"{text!r} is not a valid image location", hint=_bare_hint(text))
+
+
+def _bare_hint(text: str) -> str:
+    """Return the hint for a name without a location, as other tools take it."""
+    try:
+        read_name(text)
+    except UsageError:
+        return _HINT
+    return f"containers-storage:{text} (podman), docker-daemon:{text} (docker) or docker://{text} (registry)"
 
 
 def read_base(text: str) -> ImageName:

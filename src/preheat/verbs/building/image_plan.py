@@ -1,6 +1,7 @@
 """Image plan: decide the layers, config and annotations of an image before writing it."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,13 +139,17 @@ def assemble(
     search = tuple(search_path(order.base.image.config))
     files = tuple(sorted({*inside.files, GUARD, LOCK}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
-    findings = find(order.base, BaseQuery(folders, files, search), library, on_event)
+    wanted = wanted_by_command(order, frozenset(files))
+    findings = find(order.base, BaseQuery(folders, files, search, wanted=wanted), library, on_event)
     if findings.clashes:
         raise ImageError(
             f"the base and the views use the same path: {findings.clashes[0]}",
             hint="another `at` in the recipe, or another --dir DIR",
             end=SOURCE,
         )
+    if findings.absent and not findings.unread:
+        names = " and ".join(findings.absent)
+        on_event(Noted("command", f"the base has no {names}: --base takes the app's own image, --dir its folder there"))
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
     additions = _config_additions(order, findings, inside.environ, annotations, on_event)
@@ -155,6 +160,27 @@ def assemble(
     own = own_group(guard, lock, new)
     budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
     return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
+
+
+def wanted_by_command(order: BuildOrder, own: frozenset[str]) -> tuple[str, ...]:
+    """Return what the started command needs from the base: its program, and the files of the app that it names.
+
+    A word names a file of the app if the app's folder on this machine has it. `own` are paths that the image adds. A
+    base that starts its own command has what that needs.
+    """
+    entrypoint, command = starts(
+        order.base.image.config, ConfigAdditions(command=order.recipe.command, given_command=order.command)
+    )
+    if entrypoint or not command or command not in (order.recipe.command, order.command):
+        return ()
+    folder = order.recipe.folder
+    program = command[0] if "/" not in command[0] else str(folder / command[0])
+    named = [str(folder / word) for word in command[1:] if (order.home / _relative(word, folder)).is_file()]
+    return tuple(word for word in dict.fromkeys((program, *named)) if word.lstrip("/") not in own)
+
+
+def _relative(word: str, folder: Path) -> str:
+    return os.path.relpath(word, folder) if word.startswith("/") else word or "."
 
 
 def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:

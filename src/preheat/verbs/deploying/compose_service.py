@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from preheat.core.events import Listener, Noted
 from preheat.deploy.container_image import ContainerImage, app_image
@@ -53,9 +54,8 @@ def compose_service(
         command=(),
         check=("python3", f"/{GUARD}", "--check", terms.status),
         folder=None,
-        env={"HOME": _TMP},
         ports=() if port.number is None else (_mapped(terms.front, port.number),),
-        user=container_user(recipe.folder, terms.user),
+        user=container_user(recipe.folder, terms.user) if terms.user or not terms.built else "",
         scratch=(_TMP,),
         ready_within_s=terms.ready_within_s,
         stop_within_s=terms.stop_within_s,
@@ -64,13 +64,16 @@ def compose_service(
     )
     if terms.built:
         return service, ContainerImage(terms.image)
+    if not terms.user and recipe.folder.stat().st_uid == 0:
+        said = f"{service.user} in place of root, who owns {recipe.folder}: the app cannot write there; --user NAME"
+        on_event(Noted("user", said))
     placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
     guard = library.root / "guard.pyz"
     write_guard_zip(guard)
     homes = {"HOME": _TMP, **_homes(recipe)}
     words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
     ready = ("--ready", recipe.ready) if recipe.ready else ()
-    command, installed = _command(recipe, python, on_event)
+    command, installed = _command(recipe, python, environ, on_event)
     service = replace(
         service,
         command=(*words, "--status", terms.status, "--name", recipe.name, *port.options, *ready, "--", *command),
@@ -81,7 +84,11 @@ def compose_service(
         scratch=tuple(dict.fromkeys((_TMP, *homes.values()))),
     )
     version = python.python or "{}.{}".format(*sys.version_info[:2])
-    image = ContainerImage(terms.image) if terms.image else app_image(recipe.name, recipe.folder, version, installed)
+    if terms.image:
+        return service, ContainerImage(terms.image)
+    image = app_image(recipe.name, recipe.folder, version, installed)
+    if image.context is None:
+        on_event(Noted("image", f"{image.name}, without packages: a Dockerfile or requirements.txt beside the recipe"))
     return service, image
 
 
@@ -92,7 +99,9 @@ def _mapped(front: str, port: int) -> str:
     return f"{address}{public or port}:{port}"
 
 
-def _command(recipe: Recipe, python: AppPython, on_event: Listener) -> tuple[tuple[str, ...], Mapping[str, str]]:
+def _command(
+    recipe: Recipe, python: AppPython, environ: Mapping[str, str], on_event: Listener
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """Return the command in the container, and the packages of its virtual environment.
 
     A virtual environment leads to a Python of this machine, which the container does not have: the image's programs of
@@ -101,11 +110,18 @@ def _command(recipe: Recipe, python: AppPython, on_event: Listener) -> tuple[tup
     program = recipe.folder / recipe.command[0]
     own = program.parent.parent
     if "/" not in recipe.command[0] or not (own / "pyvenv.cfg").is_file():
-        venv = python.prefix is not None and python.prefix.is_relative_to(recipe.folder)
-        return recipe.command, python.packages if venv else {}
+        return recipe.command, python.packages if _is_apps(python, recipe, environ) else {}
     name = "python3" if program.name.startswith("python") else program.name
     on_event(Noted("command", f"the container starts {name} of its image in place of {program}"))
     return (name, *recipe.command[1:]), python.packages
+
+
+def _is_apps(python: AppPython, recipe: Recipe, environ: Mapping[str, str]) -> bool:
+    """Return whether a virtual environment is the app's: in its folder, or active and not preheat's."""
+    prefix = python.prefix
+    if prefix is None or not (prefix / "pyvenv.cfg").is_file() or prefix == Path(sys.prefix):
+        return False
+    return prefix.is_relative_to(recipe.folder) or str(prefix) == environ.get("VIRTUAL_ENV")
 
 
 def _mounts(recipe: Recipe, library: Library) -> tuple[Mount, ...]:

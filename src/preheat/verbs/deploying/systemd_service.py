@@ -1,15 +1,22 @@
 """Systemd service: an app started by `preheat run`, which checks the library and places the views at each start."""
 
 import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 
+from preheat.core.errors import NotPreloaded
 from preheat.core.events import Listener, Noted
-from preheat.deploy.service import Service
+from preheat.deploy.service import Mount, Service
 from preheat.deploy.systemd import start_limit_s
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.deploying.service_terms import ServiceTerms, start_time, unit_user, user_id
+from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import Permissions
+
+# Of system services: systemd.exec(5).
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def systemd_service(
@@ -18,12 +25,20 @@ def systemd_service(
     library: Library,
     permissions: Permissions,
     terms: ServiceTerms,
+    environ: Mapping[str, str],
     on_event: Listener,
 ) -> Service:
-    """Return the service of an app that `words`, a `preheat run` with its app, start. Raise UsageError for its user."""
+    """Return the service of an app that `words`, a `preheat run` with its app, start. Raise UsageError for its user.
+
+    `environ` are this machine's variables: with another PATH than systemd's, a command may mean another program.
+    """
     user = terms.user or unit_user(recipe.folder)
     if user:
         _check_user(user, recipe, library, on_event)
+    try:
+        all_required(recipe, library)
+    except NotPreloaded as error:
+        on_event(Noted("library", f"{error.message}: pull it before the service starts"))
     front = ("--front", terms.front) if terms.front else ()
     allowed = tuple(word for place in permissions.places for word in ("--allow-place", str(place)))
     service = Service(
@@ -36,6 +51,8 @@ def systemd_service(
         stop_within_s=terms.stop_within_s,
         start=start_time(recipe, library),
         renews=bool(terms.front),
+        mounts=(Mount(recipe.folder, writable=True), Mount(library.root, writable=True)),
+        env=_path(recipe, environ),
     )
     # The guard's limit and systemd's grow together, with the starts that were measured.
     limit_s = start_limit_s(service)
@@ -54,3 +71,11 @@ def _check_user(user: str, recipe: Recipe, library: Library, on_event: Listener)
         on_event(Noted("user", f"root, since {recipe.folder} belongs to root; another one: --user NAME"))
     elif os.path.lexists(library.root) and library.root.stat().st_uid != uid:
         on_event(Noted("library", f"{library.root} belongs to another user; {user} must be able to write to it"))
+
+
+def _path(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return this shell's PATH if the command's program is another one, or none, on systemd's."""
+    program, path = recipe.command[0], environ.get("PATH", "")
+    if "PATH" in recipe.env or "/" in program or shutil.which(program, path=path) == shutil.which(program, path=_PATH):
+        return {}
+    return {"PATH": path}
