@@ -1,6 +1,7 @@
 """Run with a hub: an app that asks its hub at each start is answered from the library, on loopback."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -93,3 +94,32 @@ def test_an_isolated_app_with_its_hub_written_in_is_served_and_reaches_nobody_el
     assert [event["outbound"] for event in events if event["event"] == "network-seen"] == [0]
     assert "telemetry.example.org" in told.err, "what was refused is reported"
     assert not hub.asked()
+
+
+ESCAPES = """
+import os, socket, sys
+proxy = int(os.environ["https_proxy"].rpartition(":")[2])
+for _ in range(2):
+    with socket.create_connection(("127.0.0.1", proxy), 10) as there:
+        there.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\\r\\n\\r\\n" % int(sys.argv[1]))
+        print(there.recv(12).decode())
+        there.sendall(b"\\x15\\x03\\x03\\x00\\x02\\x02\\x30")
+        try:
+            while there.recv(1000):
+                pass
+        except OSError:
+            pass
+"""
+
+
+@needs_isolation
+def test_an_isolated_app_cannot_leave_by_rejecting_the_certificate(preheat: Preheat, recipe: Path) -> None:
+    (recipe.parent / "app.py").write_text(ESCAPES)
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        outside.settimeout(0.3)
+        port = str(outside.getsockname()[1])
+        recipe.write_text(recipe.read_text().replace('"app.py"', f'"app.py", "{port}"'))
+        told = preheat("run", "--network", "none", str(recipe))
+        assert told.out == "HTTP/1.1 200\n" * 2, told.err
+        with pytest.raises(TimeoutError):
+            outside.accept()

@@ -1,8 +1,10 @@
 """Intercepting proxy: it passes on what it gets, logs it, and lets clients alone that do not trust it."""
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
 from preheat.net.http import Transport
+from preheat.net.response import PassedOn
 from tests.authority import authority as hubs_authority
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after
@@ -26,7 +29,7 @@ def test_the_proxy_passes_on_what_it_gets_and_logs_it(hub: FlakyHub, tmp_path: P
     folder = tmp_path / "authority"
     folder.mkdir()
     authority = SiteAuthority(folder, "test")
-    with InterceptingProxy(authority, Transport(trusting()).pass_on, said) as proxy:
+    with InterceptingProxy(authority, Transport(trusting()).pass_on, said, tunnels=True) as proxy:
 
         def curl(*words: str, trusted: Path = authority.certificate) -> subprocess.CompletedProcess[bytes]:
             environ = {"PATH": os.environ["PATH"], "https_proxy": proxy.url, "CURL_CA_BUNDLE": str(trusted)}
@@ -48,3 +51,26 @@ def test_the_proxy_passes_on_what_it_gets_and_logs_it(hub: FlakyHub, tmp_path: P
         )
     assert [one.name for one in folder.iterdir()] == ["ca.pem"], "no key stays on the disk"
     assert json.dumps(lines, default=str).count("model.bin") == 1
+
+
+def test_without_tunnels_a_client_that_rejects_the_certificate_reaches_nobody(tmp_path: Path) -> None:
+    def pass_on(*_request: object) -> PassedOn:
+        raise AssertionError("no request is made")
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as elsewhere,
+        InterceptingProxy(SiteAuthority(tmp_path, "test"), pass_on) as proxy,
+    ):
+        elsewhere.settimeout(0.3)
+        place = f"127.0.0.1:{elsewhere.getsockname()[1]}"
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), 10) as client:
+                client.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+                assert client.recv(100).startswith(b"HTTP/1.1 200")
+                client.sendall(b"\x15\x03\x03\x00\x02\x02\x30")  # alert: unknown authority
+                with contextlib.suppress(ConnectionResetError):
+                    while client.recv(1000):
+                        pass
+            with pytest.raises(TimeoutError):
+                elsewhere.accept()
+        assert not proxy.rejected

@@ -1,7 +1,7 @@
 """Intercepting proxy: answer CONNECT in the host's own name, forward each request, and log the responses.
 
-It speaks HTTP/1.1 to clients (RFC 9110 section 9.3.6, RFC 9112). A client that rejects the authority's certificate,
-such as one with pinned certificates, is passed through unseen from its next connection on.
+It speaks HTTP/1.1 to clients (RFC 9110 section 9.3.6, RFC 9112). If it may open tunnels, a client that rejects the
+authority's certificate, such as one with pinned certificates, is passed through unseen from its next connection on.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from preheat.mirror.access.authority import SiteAuthority
 from preheat.net.response import PassedOn
 
 _MOST_SENT = 256 << 20  # bytes of a request's body
+_MOST_REJECTED = 4096  # hosts
 _IDLE_S, _CONNECT_S = 120.0, 10.0
 _PIECE = 64 << 10
 # Headers of one connection, RFC 9110 section 7.6.1.
@@ -41,11 +42,19 @@ class InterceptingProxy:
     """A proxy on a free port of 127.0.0.1, between `with` and its end.
 
     `pass_on` gets each request, as Transport.pass_on does; many threads call it. `log` gets each response; None for
-    none. Without an `authority`, CONNECT is refused. `rejected` are the hosts whose clients rejected the certificate.
+    none. Without an `authority`, CONNECT is refused. With `tunnels`, `rejected` are the hosts whose clients rejected
+    the certificate; without, nothing leaves but what `pass_on` sends: for clients that have no network.
     """
 
-    def __init__(self, authority: SiteAuthority | None, pass_on: PassOn, log: ResponseLog | None = None) -> None:
-        self.authority, self.pass_on, self.log = authority, pass_on, log
+    def __init__(
+        self,
+        authority: SiteAuthority | None,
+        pass_on: PassOn,
+        log: ResponseLog | None = None,
+        *,
+        tunnels: bool = False,
+    ) -> None:
+        self.authority, self.pass_on, self.log, self.tunnels = authority, pass_on, log, tunnels
         self.rejected: dict[str, None] = {}
         self._server = _Listener(self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="intercept", daemon=True)
@@ -104,7 +113,10 @@ class _Client(BaseHTTPRequestHandler):
         try:
             secured = proxy.authority.context_of(bare).wrap_socket(self.connection, server_side=True)
         except OSError:  # ssl.SSLError is one
-            proxy.rejected[host] = None
+            if proxy.tunnels and len(proxy.rejected) < _MOST_REJECTED:
+                proxy.rejected[host] = None
+            return
+        except ValueError:  # no certificate can name such a host
             return
         self.origin = f"https://{host}" if port == "443" else f"https://{host}:{port}"
         self.close_connection = False
