@@ -1,24 +1,35 @@
 """Readers: every parser of untrusted data, each with a valid input."""
 
 import atexit
+import contextlib
+import http.client
 import io
 import os
 import shutil
+import socket
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from preheat.api.endpoints import read_endpoints
 from preheat.cli.output.sanitize import clean
+from preheat.cli.page_address import read_page as read_page_address
 from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token
+from preheat.cli.typed_words import arrange, with_command, without_pages
 from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref, is_revision
+from preheat.core.secret_text import hide, one_line
+from preheat.core.snapshot import File
+from preheat.disk.lfs_pointer import read_pointer
 from preheat.guard import options as guard_options
 from preheat.guard.model.tail import Tail
+from preheat.guard.net import small_http
 from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.shim import response_log
 from preheat.guard.status.start_times import History
 from preheat.guard.warm_up import read_ranges
 from preheat.guard.witness import strace
@@ -28,12 +39,26 @@ from preheat.hubs import hf_api, ms_api
 from preheat.hubs.hf_api import next_page, read_info, read_tree
 from preheat.hubs.http_errors import read_wait_s
 from preheat.hubs.ms_api import read_page, read_revisions
+from preheat.library.archive_members import read_members
+from preheat.library.records.pins import Pins
+from preheat.library.records.placement_log import PlacementLog
+from preheat.mirror.access.host_check import is_foreign
+from preheat.mirror.api import hf_routes
 from preheat.mirror.api.file_answer import _range
 from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.mirror.http.limits import ServerLimits
-from preheat.mirror.http.messages import Refused, read_target
+from preheat.mirror.http.messages import Refused, Request, read_target
+from preheat.mirror.http.redact import redact
 from preheat.mirror.http.request_head import read_head
+from preheat.mirror.status.counters import RequestCounts
+from preheat.mirror.status.metrics import write_metrics
+from preheat.mirror.status.mirror_status import Model, Standing, write_standing
+from preheat.mirror.status.status_page import write_page, write_words
+from preheat.mirror.status.status_routes import preferred
+from preheat.mirror.upstream.fetches import Counts, UnderWay
+from preheat.mirror.upstream.requester import read_asker
 from preheat.net.address_fence import kind_of
+from preheat.net.final_response import FinalResponse
 from preheat.net.proxies import read_proxy
 from preheat.oci.config.annotations import license_of
 from preheat.oci.layers.tar_reader import Damaged, TarEntries
@@ -41,18 +66,24 @@ from preheat.oci.model.descriptor import INDEX, MANIFEST
 from preheat.oci.model.image import ImageDocument, read_index, read_json, read_manifest
 from preheat.oci.model.image_name import read_name, read_place
 from preheat.oci.model.platform import Platform
+from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.response_parsing import read_challenge, read_errors, read_offset, resolved
 from preheat.proof.report.comparison import read_older
 from preheat.proof.report.fail_if import read_criterion
 from preheat.proof.start import import_times
+from preheat.recipes.app_python import AppPython
+from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_output, is_secret
 from preheat.recipes.inference.layout_paths import place_of
-from preheat.recipes.inference.trace_log import read_notes
+from preheat.recipes.inference.trace_log import file_name, read_notes
 from preheat.recipes.lock_file import understand_lock
+from preheat.recipes.places import Places, split_place
 from preheat.recipes.recipe import understand
-from preheat.scan import kinds
+from preheat.scan import child, kinds
 from preheat.scan.hidden import hidden_names
 from preheat.scan.pickles import is_pickle
 from preheat.scan.texts import configured_code
+from preheat.verbs.tracing.observing.unpacked_archives import archive_kind
+from preheat.verbs.tracing.secret_words import without_secrets
 from tests.library.test_any_bytes import PARSERS
 
 SAFETENSORS = b"\x39" + b"\0" * 7 + b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}   ' + b"\0" * 4
@@ -111,10 +142,90 @@ def a_tar() -> bytes:
     return made.getvalue()[:2560]
 
 
+def a_zip() -> bytes:
+    """Make a zip with a folder, a file and an empty file."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d/", b"")
+        archive.writestr("d/a.txt", b"abc" * 100)
+        archive.writestr("b", b"")
+    return made.getvalue()
+
+
+def unpack(folder: Path, kind: str) -> None:
+    """Read all members of an archive."""
+    for member in read_members(folder / "archive", kind):
+        for _ in member.pieces:
+            pass
+
+
+def final_head(body: bytes) -> None:
+    """Read a response's head as a client does, and its body."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            here.sendall(body[: 64 << 10])
+        here.shutdown(socket.SHUT_WR)
+        there.settimeout(5)
+        response = FinalResponse(there, method="GET")
+        response.begin()
+        response.read(1 << 20)
+
+
+def guards_request(body: bytes) -> None:
+    """Respond as the guard does."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            here.sendall(body)
+        here.shutdown(socket.SHUT_WR)
+        small_http._respond(
+            there, lambda _method, path: small_http.HttpReply(200, "text/plain", path.encode("latin-1"))
+        )
+
+
+def status_of(words: str) -> None:
+    """Write a mirror's status with a model of some name and a file of some path."""
+    ref, file = Ref.parse(words), File(words, 5, Digest.parse("sha256:" + "d" * 64))
+    model = Model(str(ref), "a" * 40, (words,), pinned=False, size=5, missing=0)
+    counts = RequestCounts({200: 1})
+    standing = Standing(1.0, (model,), 5, 0, (UnderWay(ref, file.path, 1, 5, 1),), Counts(), counts, 1, 1, 0)
+    page = write_page(standing, "http://h:1", "zh")
+    assert "<script>alert" not in page
+    write_standing(standing)
+    write_words(standing, "http://h:1").encode()
+    write_metrics(standing).encode()
+
+
+def command_line(words: str) -> None:
+    """Read a command line as `preheat` does before argparse."""
+    typed = arrange(words.replace("\0", "").split(" "), ("pull", "run", "view"))
+    without_pages(with_command(typed, {"--ready": True, "--files": True}, lambda word: word.endswith(".toml")))
+
+
 TOKEN = SCRATCH / "token"
 TOKEN.write_text("secret")
 HERE = Path("/nowhere/preheat.toml")
 RECIPE = b'[app]\nname = "x"\ncommand = ["a"]\n[[needs]]\nref = "hf:acme/tiny@v1"\nfiles = ["*"]\nto = {"a" = "b"}\n'
+MADE = (
+    b'[app]\nname = "x"\ncommand = ["{python}", "a"]\nhub = true\nenv = { A = "{cache}/b" }\n[[needs]]\n'
+    b'ref = "made:x/y"\nat = "{home}/.cache/x"\nview = "flat"\n'
+    b'depends = { python = "3.11", machine = "x86_64", packages = { torch = "2.5" } }\n[[needs]]\n'
+    b'ref = "https://h/a.zip#sha256=%s"\nunpack = "zip"\nview = "flat"\nat = "{site-packages}/x"\nfiles = ["d/*"]\n'
+    b'link = "copy"\noptional = true\n' % (b"d" * 64)
+)
+MADE_LOCK = (
+    b'version = 1\n[[needs]]\nref = "https://h/a.zip#sha256=%s"\nunpack = "zip"\ncommit = "%s"\n'
+    b'archive = {size = 5, digest = "sha256:%s"}\n'
+    b'files = [\n    {path = "m.bin", size = 5, digest = "sha256:%s"},\n]\n'
+    % (b"d" * 64, b"d" * 40, b"d" * 64, b"d" * 64)
+)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 5\n" % (b"d" * 64)
+LOGIN = b'{"auths": {"h:5000": {"auth": "dTpw"}}, "credHelpers": {"x": "none"}, "credsStore": ""}'
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: x\r\n\r\nhello"
+PLACES = Places(HERE.parent, Path("/home/u"), Path("/home/u/.cache"), Path("/tmp"))
 LOCK = (
     b'version = 1\n[[needs]]\nref = "hf:acme/tiny"\ncommit = "%s"\nfiles = [\n    {path = "m.bin", size = 5, '
     b'digest = "sha256:%s"},\n]\n' % (b"a" * 40, b"d" * 64)
@@ -164,6 +275,11 @@ WIRE = {
     "hidden pickle": Reader(lambda body: hidden_names(io.BytesIO(body)), b"\0\x80\x04cos\nsystem\n)R."),
     "safetensors": Reader(lambda body: kinds.is_safetensors(io.BytesIO(body), len(body)), SAFETENSORS),
     "settings": Reader(lambda body: configured_code("a.json", body), b'{"auto_map": {"a": "b.c"}}'),
+    "final head": Reader(final_head, RESPONSE, (http.client.HTTPException, OSError)),
+    "kept zip": on_disk(lambda at: unpack(at, "zip"), "archive", a_zip()),
+    "kept tar": on_disk(lambda at: unpack(at, "tar"), "archive", a_tar()),
+    "archive kind": on_disk(lambda at: archive_kind(at / "archive"), "archive", a_zip()),
+    "scan": on_disk(lambda at: child.look(at / "x.pt", "x.pt"), "x.pt", a_zip()),
     "license": utf8(license_of, b"---\nlicense: mit\n---\n"),
 }
 # From clients of the mirror.
@@ -173,6 +289,16 @@ CLIENTS = {
     "asked by": latin(asked_by, b"/acme/tiny/resolve/main/a?x=1"),
     "asked at": latin(asked_at, b"https://huggingface.co/acme/tiny/resolve/main/a"),
     "range": latin(lambda said: _range(said, 1000), b"bytes=0-10"),
+    "route": latin(
+        lambda said: hf_routes.answer(Request("GET", f"/{said}"), lambda _ref: None),
+        b"api/models/a/b/tree/main?cursor=x",
+    ),
+    "via": latin(lambda said: read_asker(Request("GET", "/", {"via": said}), "x"), b"1.1 preheat-0123456789ab"),
+    "language": latin(preferred, b"en-US, zh;q=0.5"),
+    "host": latin(is_foreign, b"localhost:80"),
+    "redacted": latin(redact, b"/a?b=hf_abcdefghijklmnop&c=d"),
+    "guard's request": Reader(guards_request, b"GET /livez?x HTTP/1.1\r\nHost: x\r\n\r\n", (OSError,)),
+    "status": utf8(status_of, b"acme/tiny@main"),
 }
 # From the app and what observes it.
 APP = {
@@ -184,12 +310,31 @@ APP = {
     "resolved": Reader(lambda body: asked_of("/run/systemd/resolve/io.systemd.Resolve", body), QUERY),
     "nscd": Reader(lambda body: asked_of("/run/nscd/socket", body), b"\2\0\0\0\4\0\0\0\4\0\0\0abc\0"),
     "place of": utf8(lambda said: place_of(said, "a", "acme/tiny", ()), b"/x/models--acme--tiny/snapshots/main/a"),
+    "response's URL": utf8(response_log._harmless, b"https://u:p@h/a?token=x"),
+    "response's size": latin(lambda said: response_log._size({"Content-Length": said}), b"5"),
+    "file name": utf8(file_name, b"https://h/a/b.bin?x"),
+    "path": utf8(lambda said: (is_bookkeeping(said), is_output(said), is_secret(said)), b"/home/u/.cache/x/.lock"),
+    "shortened": utf8(PLACES.shorten, b"/home/u/.cache/a"),
+    "secret words": utf8(lambda said: without_secrets(said.split()), b"a --token hf_abcdefghijklmnop --x=y"),
+    "app's script": on_disk(
+        lambda at: AppPython.of({}, at, [str(at / "run.sh")]).packages, "run.sh", b"#!/bin/sh\nexec /x/bin/python a\n"
+    ),
+    "hidden": utf8(lambda said: (hide(said, ("secret",)), one_line(said)), b"https://u:p@h a=secret"),
     "cleaned": utf8(lambda said: clean(said, ("secret",)), b"a\x1b[2Jb secret"),
 }
 # What users type, and files of theirs.
 TYPED = {
     "recipe": Reader(lambda body: understand(HERE, body, HERE.parent), RECIPE),
     "lock": Reader(lambda body: understand_lock(HERE, body, HERE.parent), LOCK),
+    "made recipe": Reader(lambda body: understand(HERE, body, HERE.parent), MADE),
+    "made lock": Reader(lambda body: understand_lock(HERE, body, HERE.parent), MADE_LOCK),
+    "app's place": utf8(lambda said: (split_place(said), PLACES.expand(said)), b"{cache}/a"),
+    "page address": utf8(read_page_address, b"https://huggingface.co/acme/tiny/blob/main/a%20b.bin"),
+    "command line": utf8(command_line, b"--json run python https://huggingface.co/a/b/tree/main --ready x"),
+    "LFS pointer": Reader(read_pointer, POINTER),
+    "login": on_disk(lambda at: find_login("h:5000", "a/b", [at / "config.json"], {}), "config.json", LOGIN),
+    "pins": on_disk(lambda at: Pins(at).all(), "pins/hf/models--acme--voice/" + "a" * 40, b""),
+    "placements": on_disk(lambda at: PlacementLog(at).below(["/"]), "a.log", b"preheat-placed 1\nplaced 1 2 3 4 /a\n"),
     "older": on_disk(lambda at: read_older(at / "old.json"), "old.json", OLDER),
     "ref": utf8(lambda said: (Ref.parse(said).slug, is_revision(said)), b"hf:acme/tiny@v1"),
     "file": utf8(lambda said: Ref.parse(said).slug, b"file:/a/b"),

@@ -222,7 +222,7 @@ def is_repository(ref: Ref) -> bool:
 @functools.lru_cache(maxsize=256)
 def is_revision(text: str) -> bool:
     """Whether `text` is valid as a git branch, tag or commit (the main rules of git-check-ref-format(1))."""
-    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
+    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@\ud800-\udfff]+", text)) and not re.search(
         r"\.\.|//|^/|/$|\.lock$|(^|/)\.|\.$", text
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _VERSIONED = re.compile(r"(?:python|pypy)([0-9]+\.[0-9]+)")
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
-_PREFIX = re.compile(rb"([^\s\"'`=;|&()]+)/bin/(?:python[0-9.]*|activate)(?=[\s\"'`;|&)]|\Z)")
+_WORD = re.compile(rb"[^\0\s\"'`=;|&()]+")
+_IN_A_PREFIX = re.compile(rb"python[0-9.]*|activate")
 _LONGEST_LINE = 512  # bytes of a script's first line
 _LONGEST_SCRIPT = 64 << 10
 _GPUS = Path("/proc/driver/nvidia/gpus")
@@ -92,7 +93,8 @@ def _named_in(script: Path, folder: Path) -> list[Path]:
     text = _head(script, _LONGEST_SCRIPT)
     if not text.startswith(b"#!") and script.suffix != ".sh":
         return []
-    found = (os.fsdecode(prefix) for prefix in _PREFIX.findall(text))
+    parts = (word.rpartition(b"/bin/") for word in _WORD.findall(text))
+    found = (os.fsdecode(prefix) for prefix, _, name in parts if prefix and _IN_A_PREFIX.fullmatch(name))
     return [Path(os.path.normpath(folder / re.sub(r"^\$\{?\w+\}?/", "", prefix))) for prefix in found]
 
 

@@ -32,7 +32,8 @@ _WEIGHTS = re.compile(
 _NOT_UNPACKED = (".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".keras", ".onnx", ".safetensors", ".pkl", ".joblib")
 # Bytes. Larger archives are not saved a second time.
 _MOST_SAVED = 8 << 30
-_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 Note = Callable[..., None]
 
@@ -138,7 +139,7 @@ def _key(url: str) -> str:
 
 def _size(headers: Any) -> Optional[int]:
     said = headers.get("Content-Length") or ""
-    return int(said) if said.isdigit() and not headers.get("Content-Encoding") else None
+    return int(said) if _LENGTH.fullmatch(said) and not headers.get("Content-Encoding") else None
 
 
 def _harmless(url: str) -> str:
