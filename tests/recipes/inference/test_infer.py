@@ -291,10 +291,10 @@ def test_a_large_file_that_was_written_and_never_opened_is_left_out_with_its_siz
     assert [need.at for need in infer(facts, keep_unread=True).recipe.needs] == ["dump"]
 
 
-def test_a_native_programs_format_names_the_package_that_writes_it() -> None:
+def test_a_native_programs_format_names_the_packages_that_it_comes_from() -> None:
     class Packages(AppPython):
         def version(self, package: str) -> str:
-            return {"pynini": "2.1.6", "numba": "0.60"}.get(package, "")
+            return {"pynini": "2.1.6", "WeTextProcessing": "1.0.4.1", "numba": "0.60"}.get(package, "")
 
     facts = seen(
         made=(made(f"{APP}/tagger/zh.fst"), made(f"{XDG}/kernels/one.nbi", modules=("numba", "talk"))),
@@ -302,7 +302,7 @@ def test_a_native_programs_format_names_the_package_that_writes_it() -> None:
     )
     depends = {one.need.at: one.depends for one in infer(facts).lock.needs}
     assert {at: dict(one.packages) for at, one in depends.items() if one} == {
-        "tagger": {"pynini": "2.1.6"},
+        "tagger": {"pynini": "2.1.6", "WeTextProcessing": "1.0.4.1"},
         "{cache}/kernels": {"numba": "0.60"},
     }
 

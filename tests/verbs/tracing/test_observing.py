@@ -24,6 +24,7 @@ from preheat.verbs.tracing.observing.app_weights import may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
+from preheat.verbs.tracing.observing.observe import TracedApp, observe
 from preheat.verbs.tracing.observing.opened_files import first_opens
 from preheat.verbs.tracing.observing.unpacked_archives import archive_kind, unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
@@ -299,3 +300,16 @@ def test_variables_that_choose_a_hub_are_written_down_and_secrets_are_not() -> N
     assert telling_variables(environ) == {"USE_MODELSCOPE": "true", "HF_ENDPOINT": "https://hf-mirror.com"}
     for address in ("http://127.0.0.1:9", "https://10.0.0.1", "https://hub.internal", "https://a.example/?token=x"):
         assert telling_variables({"HF_ENDPOINT": address}) == {}
+
+
+@pytest.mark.parametrize("where", ["app", "logs/app", "wandb/tmpab12cd34/app", ".config/refs/app"])
+def test_what_an_app_writes_does_not_depend_on_where_its_folder_is(tmp_path: Path, where: str) -> None:
+    app, home = tmp_path / where, tmp_path / "home"
+    names = ("indextts/tagger_cache/zh.fst", "logs/today.fst", ".cache/uv/a.fst", "tmpab12cd34/b.fst")
+    paths = [put(folder / name, b"made") for folder in (app, home) for name in names]
+    subject = TracedApp("talk", app, ("true",), environ={"HOME": str(home)}, written=tuple(paths))
+    observed = observe(start(), subject, Library(tmp_path / "library"), nobody)
+    kept = [str(Path(one.path).relative_to(tmp_path)) for one in observed.observation.made]
+    assert sorted(kept) == sorted(f"{folder}/{names[0]}" for folder in (where, "home"))
+    opened = [path for path in paths if may_be_weights(path, Places(app, home), (), 9, None)]
+    assert opened == [paths[0], paths[4]]

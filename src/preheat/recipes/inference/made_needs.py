@@ -20,7 +20,7 @@ _NATIVE = re.compile(r"\.(?:so(?:\.[0-9.]+)?|pyd|dylib|node|cubin|ptx|hsaco|nbi|
 _TAGGED = re.compile(r"\.(?:cpython-|cp)[0-9]+")
 _GPU_PARTS = ("torch_extensions", "/.triton/", "torchinductor", "ComputeCache", "tensorrt", "/cupy/")
 _GPU_ENDINGS = (".cubin", ".ptx", ".hsaco", ".engine", ".plan")
-# Formats that one package writes natively, where the call stack cannot name it.
+# Formats that packages write natively, where the call stack cannot name them: the compiler, and who has the grammar.
 _WRITERS = {".fst": ("pynini", "WeTextProcessing"), ".far": ("pynini",), ".arrow": ("datasets",)}
 # The caches of hubs, where views place a hub's files; what else their clients write there, but for these, they need not
 # find again.
@@ -114,10 +114,10 @@ def _depends(place: str, files: Sequence[Made], seen: Observation) -> Depends | 
     for made in files:
         ending = made.path[made.path.rpartition("/")[2].find(".") :] if "." in made.path else ""
         writers = next((names for end, names in _WRITERS.items() if ending.endswith(end)), ())
-        for package in (*writers, *made.modules[:1]):
+        known = [package for package in writers if here.version(package)]
+        for package in known or made.modules[:1]:
             if version := here.version(package):
                 packages[package] = version
-                break
     found = Depends(
         python=here.python if python else "",
         machine=here.machine if native else "",

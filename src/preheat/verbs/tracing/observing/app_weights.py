@@ -11,6 +11,7 @@ from preheat.library.small_files import read_small
 from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_code, is_secret
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.places import Places
+from preheat.verbs.tracing.observing.below_places import below_places
 
 # Endings of weights; other files are weights if they are large, or in one folder with some.
 _WEIGHTS = (
@@ -41,7 +42,8 @@ def may_be_weights(path: str, places: Places, caches: Collection[str], size: int
     Code in a cache is such a file: torch.hub keeps repositories there. `caches` are the folders of the app's caches,
     `size` is in bytes, `prefix` is the folder of the app's Python.
     """
-    if is_bookkeeping(path) or is_secret(path):
+    judged = below_places(places)(path)
+    if is_bookkeeping(judged) or is_secret(judged):
         return False
     if prefix is not None and within(path, str(prefix)) is not None:
         return False

@@ -18,6 +18,7 @@ from preheat.recipes.inference.trace_log import TraceLog
 from preheat.recipes.places import Places
 from preheat.verbs.tracing.observing.app_variables import cache_variables, telling_variables
 from preheat.verbs.tracing.observing.app_weights import looks_like_weights, may_be_weights
+from preheat.verbs.tracing.observing.below_places import below_places
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.hub_answers import served_files
@@ -77,6 +78,7 @@ def observe(
     written = {
         path: one for path, one in written.items() if within(path, own) is None or _in_any(path, seen.new_caches)
     }
+    below = below_places(places)
     served = served_files(seen, library, resolve)
     downloads = Downloads(seen, written, hashes, resolve)
     loaded, direct = downloads.found()
@@ -91,7 +93,7 @@ def observe(
         if may_be_weights(path, places, tuple(seen.caches.values()), hashes.size(path) or 0, environment.prefix)
     ]
     # What the start wrote to a hub's cache is known by its place too, if it came from another host than the hub's.
-    large = [path for path in written if (hashes.size(path) or 0) >= _TELLING and not is_bookkeeping(path)]
+    large = [path for path in written if (hashes.size(path) or 0) >= _TELLING and not is_bookkeeping(below(path))]
     known = known_files(list(times), [*plain, *large], library, hashes, resolve)
     loaded = (*loaded, *(one for one in known.loaded if one.path in had))
     digests = {one.file.digest for one in (*served, *direct)}
@@ -100,7 +102,7 @@ def observe(
     members = {member.path for one in unpacked for member in one.members}
     taken = {one.path for one in loaded} | members
     made = [
-        *_made(written, served, taken, times, seen, hashes),
+        *_made(written, served, taken, times, seen, hashes, below),
         *_kept(plain, known.paths, hashes),
     ]
     opened = tuple(opened_files(seen, times, served, taken | {one.path for one in made}, hashes))
@@ -116,7 +118,7 @@ def observe(
         opened=opened,
         reached=reached(seen.notes),
         made=tuple(made),
-        put=tuple(_put(written, served, hashes)),
+        put=tuple(_put(written, served, hashes, below)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
         sees_native=seen.complete,
@@ -157,13 +159,14 @@ def _made(
     times: Mapping[str, float],
     seen: ObservedStart,
     hashes: FileHashes,
+    below: Callable[[str], str],
 ) -> Iterator[Made]:
     """Yield the files that the start created, except downloads, bookkeeping and secrets."""
     digests = {one.file.digest for one in served}
     sizes = {one.file.size for one in served}
     for path, one in written.items():
         size = hashes.size(path)
-        if path in taken or size is None or is_bookkeeping(path) or is_secret(path):
+        if path in taken or size is None or is_bookkeeping(below(path)) or is_secret(below(path)):
             continue
         algorithms = {digest.algorithm for digest in digests} if size in sizes else set()
         if any(hashes.digest(path, algorithm) in digests for algorithm in algorithms):
@@ -196,7 +199,9 @@ def _kept(plain: Iterable[str], known: Collection[str], hashes: FileHashes) -> I
             yield Made(path, size, hashes.digest(path, SHA256))
 
 
-def _put(written: Iterable[str], served: Iterable[HubFile], hashes: FileHashes) -> Iterator[Made]:
+def _put(
+    written: Iterable[str], served: Iterable[HubFile], hashes: FileHashes, below: Callable[[str], str]
+) -> Iterator[Made]:
     """Yield the written files that have the bytes of a hub's file."""
     algorithms: dict[int, set[str]] = {}
     digests = set()
@@ -205,7 +210,7 @@ def _put(written: Iterable[str], served: Iterable[HubFile], hashes: FileHashes) 
         digests.add(one.file.digest)
     for path in written:
         size = hashes.size(path)
-        if not size or is_bookkeeping(path):
+        if not size or is_bookkeeping(below(path)):
             continue  # all empty files are alike
         for algorithm in algorithms.get(size, ()):
             digest = hashes.digest(path, algorithm)
