@@ -22,7 +22,7 @@ from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.server import Server
 from preheat.net.http import NetworkSettings, Transport
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
-from preheat.recipes.recipe import Recipe
+from preheat.recipes.recipe import Need, Recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import FileSelection, PullSource
@@ -34,9 +34,11 @@ from preheat.views.layouts.modelscope_old import OldModelScopeCache
 from preheat.views.layouts.whisper import Whisper
 from preheat.views.view_protocol import View
 from tests.authority import authority, trusting
+from tests.command import Preheat
 
 NAMED = {
     "indextts2", "indextts2.5", "indextts1.5", "indextts2-hf-cache", "indextts-cache-hub", "openai-whisper",
+    "indextts2-modelscope", "indextts2.5-modelscope",
     "faster-whisper", "sdxl", "vllm", "llama-cpp", "cosyvoice2", "cosyvoice3", "f5-tts", "sensevoice",
 }  # fmt: skip
 LAYOUTS: dict[str, type[View]] = {
@@ -67,7 +69,9 @@ def test_each_has_a_description_and_states_how_it_was_verified(name: str, tmp_pa
         assert bool(need.at) == (need.view == "flat" or name == "indextts-cache-hub")
         if need.ref.hub == "url":
             assert need.ref.digest.hex in need.ref.address, "openai-whisper's addresses hold their own digest"
-        if not need.ref.pinned:
+        if need.ref.hub == "made":
+            assert need.optional, "no hub has it"
+        elif not need.ref.pinned:
             assert "branch" in recipe.verified or "no pin" in recipe.verified
 
 
@@ -80,11 +84,16 @@ def test_each_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     with stand_ins(recipe, tmp_path) as url:
         transport = Transport(trusting(NetworkSettings(connections=4)))
-        for need in recipe.needs:
+        for need in of_hubs(recipe):
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
             pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, FileSelection(need.files))
     place_needs(recipe, library, lambda kind: LAYOUTS[kind](), placed.append)
-    assert len([event for event in placed if isinstance(event, Placed)]) == len(recipe.needs)
+    assert len([event for event in placed if isinstance(event, Placed)]) == len(of_hubs(recipe))
+
+
+def of_hubs(recipe: Recipe) -> list[Need]:
+    """Return the needs that a hub has."""
+    return [need for need in recipe.needs if need.ref.hub != "made"]
 
 
 def test_indextts_finds_all_its_files_where_it_looks(tmp_path: Path) -> None:
@@ -103,12 +112,26 @@ def test_indextts_finds_all_its_files_where_it_looks(tmp_path: Path) -> None:
     assert not list(checkpoints.rglob("conformer_shaw.pt"))
 
 
+@pytest.mark.parametrize("name", ["indextts2-modelscope", "indextts2.5-modelscope"])
+def test_modelscope_alone_serves_all_that_indextts_requires(name: str, tmp_path: Path) -> None:
+    recipe = built_in(name, tmp_path / "app")
+    with stand_ins(recipe, tmp_path) as url:
+        preheat = Preheat(tmp_path, "https://127.0.0.1:9")
+        told = preheat("pull", name, "--dir", "app", "--json", MODELSCOPE_ENDPOINT=url)
+    assert told.status == 0, told.out + told.err
+    assert [one["ref"].partition("@")[0] for one in told.last["left_out"]] == ["hf:spaces/IndexTeam/IndexTTS-2-Demo"]
+    required = [need for need in recipe.needs if not need.optional]
+    assert {one["ref"] for one in told.last["snapshots"]} == {str(need.ref) for need in required}
+    assert all(need.ref.hub == "ms" for need in required)
+    assert recipe.env["USE_MODELSCOPE"] == "true"
+
+
 @contextmanager
 def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
     """Serve a small file for each one in the recipe, and one more, at any commit that the recipe names."""
     pins: dict[tuple[str, str], Snapshot] = {}
     folders = {}
-    for need in recipe.needs:
+    for need in of_hubs(recipe):
         folder = workplace / "hub" / need.ref.slug
         for pattern in (*need.files, "conformer_shaw.pt"):
             path = folder / pattern.replace("*", "some")

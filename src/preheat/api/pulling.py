@@ -168,8 +168,10 @@ def _plan_recipe(recipe: Recipe, session: Session, left: list[OptionalMissing]) 
 
     planned = []
     for need in sorted(recipe.needs, key=lambda need: need.optional):
-        if need.optional:
-            plan = _plan_optional(need, session, left) if session.settings.optional else None
+        if need.optional and not session.settings.optional:
+            continue
+        if need.optional and need in fit.needs:
+            plan = _plan_optional(need, session, left)
             planned += [] if plan is None else [(need, _late(plan, partial(sites, need)))]
             continue
         try:
