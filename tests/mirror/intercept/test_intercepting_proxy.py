@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.errors import HubError
 from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
@@ -18,6 +20,7 @@ from preheat.net.response import PassedOn
 from tests.authority import authority as hubs_authority
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after
+from tests.test_strange_words import strange
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
@@ -74,3 +77,47 @@ def test_without_tunnels_a_client_that_rejects_the_certificate_reaches_nobody(tm
             with pytest.raises(TimeoutError):
                 elsewhere.accept()
         assert not proxy.rejected
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 268435457\r\n\r\n",
+        b"Content-Length: -1\r\n\r\n",
+        b"Content-Length: 5x\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n10000001\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
+    ],
+)
+def test_a_request_whose_body_is_too_large_or_malformed_is_refused(head: bytes) -> None:
+    passed: list[object] = []
+
+    def pass_on(*request: object) -> PassedOn:
+        passed.append(request)
+        raise HubError("not expected")
+
+    with (
+        InterceptingProxy(None, pass_on) as proxy,
+        socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), 10) as client,
+    ):
+        client.sendall(b"POST http://h/ HTTP/1.1\r\nHost: h\r\n" + head)
+        assert client.recv(100).startswith(b"HTTP/1.1 502")
+    assert not passed
+
+
+def test_no_request_makes_the_proxy_print_a_traceback(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def pass_on(*_request: object) -> PassedOn:
+        raise HubError("refused")
+
+    honest = b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\nCONNECT h:443 HTTP/1.1\r\n\r\n"
+    chance = random.Random(5)
+    with InterceptingProxy(SiteAuthority(tmp_path, "test"), pass_on) as proxy:
+        for _ in range(300):
+            place = ("127.0.0.1", int(proxy.url.rpartition(":")[2]))
+            with socket.create_connection(place, 10) as client, contextlib.suppress(OSError):
+                client.sendall(strange(chance, honest))
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65_536):
+                    pass
+    assert capfd.readouterr().err == ""
