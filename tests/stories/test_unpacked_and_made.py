@@ -378,6 +378,7 @@ VENV: Files = {
     "opt/venv/bin/python": "/usr/bin/python3.11",
     "opt/venv/lib/python3.11/site-packages/pynini-2.1.6.dist-info/METADATA": b"",
     "home/anne": None,
+    "etc/passwd": b"root:x:0:0::/root:/bin/sh\nweb:x:1001:1001::/srv/web:/bin/sh\nbroken\n",
     "app": None,
 }
 
@@ -389,6 +390,8 @@ VENV: Files = {
         ({}, "root"),
         ({"User": "1000", "Env": ["HOME=/data"]}, "data"),
         ({"User": "1000"}, ""),
+        ({"User": "web"}, "srv/web"),
+        ({"User": "1001:1001"}, "srv/web"),
     ],
     ids=str,
 )

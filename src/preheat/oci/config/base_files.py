@@ -21,6 +21,7 @@ _AWAY, _ALL_AWAY = ".wh.", ".wh..wh..opq"
 _PYTHON = re.compile(r"python(3\.\d+)")
 _LIB = re.compile(r"python3\.(\d{1,3})")
 _OLDEST = (3, 8)
+_USERS, _MOST_USERS, _PASSWD_FIELDS = "etc/passwd", 1 << 20, 7
 _DAMAGED = "the base is damaged: pull or save it again"
 
 
@@ -29,6 +30,7 @@ class Listing:
 
     def __init__(self) -> None:
         self._overlay = Overlay()
+        self._users = b""
 
     def kind(self, path: str) -> str:
         """Return the kind of `path` without following links: folder, file, `link TARGET`, or "" if it is missing."""
@@ -86,6 +88,16 @@ class Listing:
                         return f"/{prefix.strip('/')}/lib/{version[0]}/{name}", self._overlay.names(folder)
         return "", ()
 
+    def home(self, user: str) -> str:
+        """Return the home folder of a user, by name or ID, in passwd(5); "" if it is not there."""
+        if self.kind(_USERS) != FILE:
+            return ""
+        for line in self._users.decode("utf-8", "replace").splitlines():
+            fields = line.split(":")
+            if len(fields) == _PASSWD_FIELDS and user in (fields[0], fields[2]) and fields[5].startswith("/"):
+                return fields[5]
+        return ""
+
     def has(self, name: str, search: Iterable[str]) -> bool:
         """Return whether one of the folders `search` contains the program `name`."""
         return any(self.kind(self.resolve(f"{folder}/{name}")) == FILE for folder in search)
@@ -99,6 +111,8 @@ class Listing:
         with reading_layer(content, media_type) as archive:
             for entry in archive:
                 self._add(entry)
+                if entry.kind == FILE and normal(entry.name) == _USERS:
+                    self._users = archive.read(_MOST_USERS)
 
     def _add(self, entry: TarEntry) -> None:
         path = normal(entry.name)

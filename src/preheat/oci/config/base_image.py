@@ -24,7 +24,7 @@ class BaseFindings:
     `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
     is the path of an interpreter that can run the guard, and `version` is its version. `site_packages` is the folder of
     the app's packages, and `packages` the names in it. `absent` are the wanted paths and programs that it lacks.
-    `unread` are the digests of layers that could not be read.
+    `home` is the user's home folder. `unread` are the digests of layers that could not be read.
     """
 
     folders: tuple[str, ...] = ()
@@ -36,6 +36,7 @@ class BaseFindings:
     site_packages: str = ""
     packages: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    home: str = ""
 
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
@@ -68,7 +69,7 @@ class BaseQuery:
     """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`.
 
     `prefixes` are where the app's Python may be installed, the likeliest first. `wanted` are paths, and names of
-    programs in `search`, that the app's command needs.
+    programs in `search`, that the app's command needs. `user` is whose home folder to find, by name or ID.
     """
 
     folders: tuple[str, ...]
@@ -76,11 +77,12 @@ class BaseQuery:
     search: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    user: str = ""
 
     def key(self, layers: Sequence[Descriptor]) -> str:
         """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
-        lines = ["preheat base 3", *(str(layer.digest) for layer in layers)]
-        for paths in (self.folders, self.files, self.search, self.prefixes, self.wanted):
+        lines = ["preheat base 4", *(str(layer.digest) for layer in layers)]
+        for paths in (self.folders, self.files, self.search, self.prefixes, self.wanted, (self.user,)):
             lines += ["", *map(repr, paths)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -104,6 +106,7 @@ def inspect_base(image: Image, query: BaseQuery, content: Callable[[Descriptor],
         unread=tuple(unread),
         site_packages=site_packages,
         packages=tuple(name for name in packages if name.endswith(".dist-info")),
+        home=listing.home(query.user) if query.user else "",
         absent=tuple(one for one in query.wanted if not _has(listing, one, query.search)),
     )
 

@@ -19,10 +19,10 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7
 def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: Listener) -> Recipe:
     """Return the recipe, whose folder is in the image, with the image's places.
 
-    {home} is HOME of the recipe's or the base's environment; else /root for root, and /home/USER for another user for
-    whom the base has that folder. {cache} is XDG_CACHE_HOME, else .cache in it; {tmp} is TMPDIR, else /tmp.
-    {site-packages} is that of the Python that the command names, else of `.venv` in the app's folder, VIRTUAL_ENV, or
-    the first Python on PATH; found in the base's layers.
+    {home} is HOME of the recipe's or the base's environment; else the user's in the base's /etc/passwd; else /root
+    for root, and /home/USER for another user for whom the base has that folder. {cache} is XDG_CACHE_HOME, else
+    .cache in it; {tmp} is TMPDIR, else /tmp. {site-packages} is that of the Python that the command names, else of
+    `.venv` in the app's folder, VIRTUAL_ENV, or the first Python on PATH; found in the base's layers.
     """
     if not recipe.names_places:
         return recipe
@@ -31,8 +31,13 @@ def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: List
     of_user = f"home/{user}"
     search = tuple(folder.strip("/") for folder in environ.get("PATH", "").split(":") if folder.startswith("/"))
     search = search or tuple(search_path(base.image.config))
-    findings = find(base, BaseQuery((of_user,), (), search, _prefixes(recipe, environ, search)), library, on_event)
-    home = environ.get("HOME") or ("/root" if user == "root" else f"/{of_user}" if of_user in findings.folders else "")
+    query = BaseQuery((of_user,), (), search, _prefixes(recipe, environ, search), user=user)
+    findings = find(base, query, library, on_event)
+    home = (
+        environ.get("HOME")
+        or findings.home
+        or ("/root" if user == "root" else f"/{of_user}" if of_user in findings.folders else "")
+    )
     packages = Path(findings.site_packages) if findings.site_packages else None
     version = "" if packages is None else packages.parent.name.removeprefix("python")
     machine = _MACHINES.get(base.image.platform.architecture, base.image.platform.architecture)
