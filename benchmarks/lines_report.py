@@ -1,4 +1,4 @@
-"""Lines report: results/lines.json as a table and a picture, the worst cells first; no figure in them is typed by hand.
+"""Lines report: results/lines/ as a table and a picture, the worst cells first; no figure in them is typed by hand.
 
 python -m benchmarks.lines_report
 """
@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.document import DOCUMENT, fill
 
-RESULTS = Path(__file__).parent / "results" / "lines.json"
+RESULTS = Path(__file__).parent / "results" / "lines"
 _PICTURE = DOCUMENT.parent / "pictures" / "lines.svg"
-_OPEN, _SHUT = "<!-- lines: made by benchmarks/lines_report.py from results/lines.json -->", "<!-- end of lines -->"
+_OPEN, _SHUT = "<!-- lines: made by benchmarks/lines_report.py from results/lines/ -->", "<!-- end of lines -->"
 _CELLS = 72
 _WIDTH, _LEFT, _ROW, _RIGHT = 860, 400, 24, 40
 _STYLE = """
@@ -31,8 +31,8 @@ line's rate. aria2c and curl are given the list of files; the others have to ask
 
 def write_report() -> None:
     """Write the part of docs/benchmarks.md about lines, and its picture."""
-    told = json.loads(RESULTS.read_text())
-    cells = sorted(told["cells"].values(), key=lambda cell: -_against_best(cell))
+    cells = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    cells.sort(key=lambda cell: -_against_best(cell))
     _PICTURE.write_text(_picture(cells))
     DOCUMENT.write_text(fill(DOCUMENT.read_text(), _OPEN, _SHUT, "\n".join(_part(cells))))
 
