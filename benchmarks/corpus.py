@@ -1,10 +1,12 @@
-"""Corpus: the files to pull; random bytes, so that nothing can compress them."""
+"""Corpus: the files to pull; random bytes in files of the usual form, so that nothing can compress them."""
 
+import json
 import os
 import random
 from pathlib import Path
 
 _STEP = 8 << 20
+_HEADER = 128
 
 
 def weights(folder: Path, size: int = 497_000_000, count: int = 4) -> Path:
@@ -29,7 +31,16 @@ def small_files(folder: Path, count: int = 3_000, total: int = 76_000_000) -> Pa
 
 
 def fill(path: Path, size: int) -> None:
-    """Write a file of random bytes."""
+    """Write a file of random bytes; one that is called .safetensors has their header, which names one tensor."""
     with open(path, "wb") as file:
-        for at in range(0, size, _STEP):
+        if path.suffix == ".safetensors":
+            file.write(_header(size))
+        for at in range(file.tell(), size, _STEP):
             file.write(os.urandom(min(_STEP, size - at)))
+
+
+def _header(size: int) -> bytes:
+    """Return the header of a file of `size` bytes in the format of safetensors, padded to _HEADER bytes."""
+    tensor = {"dtype": "U8", "shape": [size - _HEADER], "data_offsets": [0, size - _HEADER]}
+    text = json.dumps({"weight": tensor}).encode().ljust(_HEADER - 8)
+    return len(text).to_bytes(8, "little") + text

@@ -24,6 +24,7 @@ http {{
   upstream hub {{ server {behind}; keepalive 256; }}
   server {{
     listen {host}:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_session_cache off;
+    ssl_protocols TLSv1.2 TLSv1.3;
     location / {{
       proxy_pass http://hub; proxy_http_version 1.1; proxy_buffering off; proxy_buffer_size 128k;
       proxy_buffers 4 128k; proxy_busy_buffers_size 256k;
