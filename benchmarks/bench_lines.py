@@ -10,7 +10,7 @@ namespaces of its own, so several are measured at once; those of 800 Mbit/s are 
 """
 
 import argparse
-import itertools
+import contextlib
 import json
 import os
 import shutil
@@ -18,73 +18,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from benchmarks import corpus, sides
-from benchmarks.hub.line import Bottleneck, Line
 from benchmarks.hub.repo import Repo, read_repo
 from benchmarks.hub.serving import Manner
-from benchmarks.lines_report import RESULTS, write_report
+from benchmarks.line_cells import RESULTS, Cell, grid
+from benchmarks.lines_report import write_report
 from benchmarks.machine import describe, load
 from benchmarks.sides import Side
 from benchmarks.turns import Turns
 
 _WITHIN_S = 50.0
-_FILLS_S, _MOST = 16.0, 1_000_000_000
 _SLOW = 50.0  # Mbit/s: cells up to this rate can be measured beside each other
 _PRIORITY = -15  # so that other programs on this machine delay no side's start
-_RATES, _ROUND_TRIPS, _BUFFERS = (2.0, 8.0, 50.0, 800.0), (20.0, 200.0), (0.1, 1.5, 6.0)
-_CAPS, _LOSSES = (0.0, 1.0), (0.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A kind of line: Mbit/s in all, ms there and back, s of buffer, MB/s a connection (0: any), % of packets lost."""
-
-    rate: float
-    round_trip: float
-    buffer: float
-    cap: float
-    loss: float
-
-    @property
-    def figures(self) -> tuple[float, ...]:
-        """The cell's figures, as in the file of results."""
-        return self.rate, self.round_trip, self.buffer, self.cap, self.loss
-
-    @property
-    def kept(self) -> Path:
-        """The file of the cell's results."""
-        return RESULTS / f"{'-'.join(f'{figure:g}' for figure in self.figures)}.json"
-
-    @property
-    def words(self) -> str:
-        """Format the cell for the table."""
-        cap = f", {self.cap:g} MB/s a connection" if self.cap else ""
-        loss = f", {self.loss:g} % lost" if self.loss else ""
-        return f"{self.rate:g} Mbit/s, {self.round_trip:g} ms, buffer {self.buffer:g} s{cap}{loss}"
-
-    @property
-    def size(self) -> int:
-        """Return a number of bytes large enough that the start of the transfer matters little."""
-        return min(int(self.rate * 125_000 * _FILLS_S), _MOST)
-
-    def line(self) -> Line:
-        """Create the line."""
-        narrow = Bottleneck(int(self.rate * 125_000), self.buffer, self.loss / 100)
-        return Line(self.round_trip / 1000, narrow)
-
-
-def grid() -> Iterator[Cell]:
-    """List all cells; where the line carries no more than one connection may, a cap makes no other cell."""
-    for figures in itertools.product(_RATES, _ROUND_TRIPS, _BUFFERS, _CAPS, _LOSSES):
-        cell = Cell(*figures)
-        if not cell.cap or cell.rate > 8 * cell.cap:
-            yield cell
 
 
 def measure(cell: Cell, everybody: list[Side], rounds: int, work: Path, *, tls: bool) -> dict[str, object]:
@@ -119,12 +69,14 @@ def main() -> None:
     form.add_argument("--plain", action="store_true", help="over HTTP, not HTTPS")
     form.add_argument("--trial", action="store_true", help="write nothing")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 3 GB to spare")
-    form.add_argument("--no-report", dest="report", action="store_false", help="write results/lines/ alone")
+    form.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # a cell's own process
     form.add_argument("--again", action="store_true", help="also cells that have been measured")
     form.add_argument("--beside", type=int, default=1, metavar="N", help="how many slow cells at once")
     options = form.parse_args()
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_PRIORITY))
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # so that hubs, namespaces and folders are removed at the end
@@ -139,7 +91,7 @@ def main() -> None:
         sides.aria2,
         sides.curl,
     )
-    slow = [cell for cell in cells if cell.rate <= _SLOW] if options.beside > 1 else []
+    slow = [cell for cell in cells if cell.rate <= _SLOW] if options.beside > 1 and not options.one else []
     with ThreadPoolExecutor(max(options.beside, 1)) as some:
         for printed in some.map(partial(_alone, words=_passed_on(sys.argv[1:])), slow):
             print(printed, flush=True)
@@ -153,7 +105,7 @@ def main() -> None:
                 continue
             told = measure(cell, everybody, options.rounds, work, tls=not options.plain)
             if not options.trial:
-                _keep(cell, told, report=options.report)
+                _keep(cell, told | {"beside": options.beside}, report=not options.one)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for words in absent:
@@ -161,10 +113,10 @@ def main() -> None:
 
 
 def _passed_on(words: Sequence[str]) -> list[str]:
-    """Return the options of one cell's own process: all but which cells, and how many at once."""
+    """Return the options of one cell's own process: all but which cells."""
     kept, others = [], iter(words)
     for word in others:
-        if word in ("--cells", "--beside"):
+        if word == "--cells":
             next(others)
         else:
             kept.append(word)
@@ -174,7 +126,7 @@ def _passed_on(words: Sequence[str]) -> list[str]:
 def _alone(cell: Cell, words: Sequence[str]) -> str:
     """Measure one cell in a process of its own; return what it printed."""
     figures = ",".join(f"{figure:g}" for figure in cell.figures)
-    command = [sys.executable, "-m", "benchmarks.bench_lines", *words, "--cells", figures, "--no-report"]
+    command = [sys.executable, "-m", "benchmarks.bench_lines", *words, "--cells", figures, "--one"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout.rstrip()
 

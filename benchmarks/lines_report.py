@@ -4,16 +4,15 @@ python -m benchmarks.lines_report
 """
 
 import json
+from collections import Counter
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from benchmarks.document import DOCUMENT, fill
+from benchmarks.line_cells import RESULTS, grid
 
-RESULTS = Path(__file__).parent / "results" / "lines"
 _PICTURE = DOCUMENT.parent / "pictures" / "lines.svg"
 _OPEN, _SHUT = "<!-- lines: made by benchmarks/lines_report.py from results/lines/ -->", "<!-- end of lines -->"
-_CELLS = 72
 _WIDTH, _LEFT, _ROW, _RIGHT = 860, 400, 24, 40
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #333 } .axis { stroke: #999; stroke-width: 1 }
@@ -24,9 +23,10 @@ _ABOUT = """\
 `make bench-lines` measures a grid of {cells} kinds of line, in hours and as root; `make bench-lines
 CELLS=8,20,1.5` a part of it. These are the {measured} cells measured so far, the worst first: Mbit/s in all,
 the round trip, the seconds of the buffer before the bottleneck (a token bucket), the most that one connection
-may have, and how many packets are lost. Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how
-often the bytes of the files went over the line, retransmissions included. The floor is the bytes alone at the
-line's rate. aria2c and curl are given the list of files; the others have to ask for it."""
+may have, and how many packets are lost. {missing}Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how
+often the bytes of the files went over the line, retransmissions and handshakes included. The floor is the bytes alone
+at the line's rate, without the headers of packets, which are 5 % more. aria2c and curl are given the list of files;
+the others have to ask for it. Up to {beside} cells were measured at once, each in its own network namespaces."""
 
 
 def write_report() -> None:
@@ -47,7 +47,12 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
     return [
         "## Lines",
         "",
-        _ABOUT.format(cells=_CELLS, measured=len(cells)),
+        _ABOUT.format(
+            cells=sum(1 for _ in grid()),
+            measured=len(cells),
+            missing=_missing(),
+            beside=max(cell.get("beside", 1) for cell in cells),
+        ),
         "",
         f"![time of each client, of the floor](pictures/{_PICTURE.name})",
         "",
@@ -59,6 +64,13 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
         f"{dates[0]} to {dates[-1]}; load average {min(loads)} to {max(loads)}.</sub>",
         "",
     ]
+
+
+def _missing() -> str:
+    """Say which cells have no results yet."""
+    rates = Counter(cell.rate for cell in grid() if not cell.kept.exists())
+    counts = ", ".join(f"{count} of {rate:g} Mbit/s" for rate, count in sorted(rates.items()))
+    return f"Not measured yet: {counts}. " if counts else ""
 
 
 def _row(cell: dict[str, Any], names: list[str]) -> str:
