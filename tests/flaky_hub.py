@@ -2,6 +2,7 @@
 
 import math
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +36,8 @@ class _Rule:
 class FlakyHub:
     """Serve folders by their repository names, with the Hugging Face API, inside a `with`.
 
-    Over HTTPS, as real hubs do, with the certificate of tests.authority; over HTTP with `tls=False`.
+    Over HTTPS, as real hubs do, with the certificate of tests.authority; over HTTP with `tls=False`. `handshakes` has
+    an entry for each TLS handshake: whether it resumed an earlier session.
     """
 
     def __init__(self, folders: Mapping[str, Path], pace: int | None = None, *, tls: bool = True) -> None:
@@ -44,7 +46,8 @@ class FlakyHub:
         self._turn = threading.Lock()
         self._requests: list[Request] = []
         self._answered: list[Answered] = []
-        shown = authority().context if tls else None
+        self.handshakes: list[bool] = []
+        shown = _noting(authority().context, self.handshakes) if tls else None
         self._server = Server(("127.0.0.1", 0), self._reply, self._note, pace, tls=shown)
         self.url = self._server.url
 
@@ -229,6 +232,16 @@ def knows_no_ranges(request: Request, full: Answer) -> Answer:
 def redirects_to(url: str) -> Fault:
     """Redirect the client to the same path at another address."""
     return lambda request, full: Answer(302, {"Location": f"{url}{request.target}", "Content-Length": "0"})
+
+
+def _noting(context: ssl.SSLContext, handshakes: list[bool]) -> ssl.SSLContext:
+    class NotingSocket(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            handshakes.append(bool(self.session_reused))
+
+    context.sslsocket_class = NotingSocket
+    return context
 
 
 def _bytes(full: Answer) -> bytes:

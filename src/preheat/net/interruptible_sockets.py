@@ -88,9 +88,10 @@ class PlainSocket(Waits):
 
 
 class TlsSocket(Waits, ssl.SSLSocket):
-    """A TLS connection; `waited`: whether the last read had to wait for its first bytes."""
+    """A TLS connection to `server`, a name and a port; `waited`: whether the last read waited for its first bytes."""
 
     waited = False
+    server = ("", 0)
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:  # noqa: ARG002 - TLS has none
         """See ssl.SSLSocket; reads all records that have arrived, up to the buffer's size; may raise Interrupted."""
@@ -132,15 +133,46 @@ def line_of(connected: object) -> Waits | None:
     return line if isinstance(line, Waits) else None
 
 
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return the TLS context for all connections of a transport.
+class ResumingContext(ssl.SSLContext):
+    """A TLS context for clients, whose connections resume the latest session of the same server (RFC 8446, 2.2).
+
+    Then the server sends no certificate, and nobody signs or checks one. Thread-safe.
+    """
+
+    sslsocket_class = TlsSocket
+
+    def __init__(self, _protocol: int) -> None:
+        self._sessions: dict[tuple[str, int], ssl.SSLSession] = {}
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """See ssl.SSLContext."""
+        server = str(options.get("server_hostname")), sock.getpeername()[1]
+        line = super().wrap_socket(sock, *args, **{"session": self._sessions.get(server), **options})
+        if isinstance(line, TlsSocket):
+            line.server = server
+        return line
+
+    def remember(self, line: TlsSocket) -> None:
+        """Keep the session of a connection for the next one; call it when the server's first bytes have arrived."""
+        session = line.session
+        if session is not None and session.has_ticket:
+            self._sessions[line.server] = session
+
+
+def tls_context(ca_file: str | None) -> ResumingContext:
+    """Return the TLS context for all connections of a transport, with urllib3's settings.
 
     `ca_file` replaces the system's certificates. Raise OSError if it cannot be read.
     """
-    context = create_urllib3_context()
+    usual, context = create_urllib3_context(), ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= usual.options
+    context.options &= ~ssl.OP_NO_TICKET
+    context.minimum_version, context.verify_flags = usual.minimum_version, usual.verify_flags
+    context.post_handshake_auth = usual.post_handshake_auth
+    context.hostname_checks_common_name = usual.hostname_checks_common_name
+    context.keylog_filename = usual.keylog_filename
     if ca_file is None:
         context.load_default_certs()
     else:
         context.load_verify_locations(ca_file)
-    context.sslsocket_class = TlsSocket
     return context

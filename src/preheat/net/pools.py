@@ -16,7 +16,7 @@ from preheat.core.errors import UsageError
 from preheat.net.address_fence import Fence
 from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
-from preheat.net.interruptible_sockets import Waits, line_of
+from preheat.net.interruptible_sockets import ResumingContext, TlsSocket, Waits, line_of
 from preheat.net.proxies import Proxy
 from preheat.net.response import attach_socket
 
@@ -89,6 +89,8 @@ def pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnecti
             finally:
                 if line is not None:
                     line.until = None
+            if isinstance(line, TlsSocket) and isinstance(line.context, ResumingContext):
+                line.context.remember(line)
             return attach_socket(response, line)
 
         def connect(self) -> None:
