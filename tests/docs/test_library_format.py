@@ -42,6 +42,8 @@ BIG, SMALL = 3_000_000, b'{"sample_rate": 22050}\n'
 class Breaking:
     """A hub whose connections break after some bytes, every time."""
 
+    round_trip_s = 0.0
+
     def __init__(self, hub: Folder, after: int) -> None:
         self._hub = hub
         self._after = after

@@ -30,6 +30,7 @@ class Folder:
     A file is hashed again only if its size, inode, mtime or ctime has changed. Thread-safe.
     """
 
+    round_trip_s = 0.0
     _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 

@@ -27,6 +27,10 @@ class Reader(Protocol):
 class Hub(Protocol):
     """A model source. Both methods raise HubError; after `HubUnavailable`, a retry may succeed."""
 
+    @property
+    def round_trip_s(self) -> float:
+        """The shortest round trip to the hub so far in seconds; 0 if unknown."""
+
     def resolve(self, ref: Ref) -> Snapshot:
         """Return the commit that `ref` currently points to, with all its files."""
 

@@ -45,6 +45,11 @@ class HuggingFace:
             raise HubError(f"the hub names files of {ref}, but lists none", hint="try another --endpoint")
         return Snapshot(ref, info.commit, files)
 
+    @property
+    def round_trip_s(self) -> float:
+        """See Hub."""
+        return self._transport.round_trip_s(self._endpoint)
+
     @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""

@@ -76,6 +76,11 @@ class ModelScope:
             hint=f"preheat pull {ref.at(ref.branch)} for the current version",
         )
 
+    @property
+    def round_trip_s(self) -> float:
+        """See Hub."""
+        return self._transport.round_trip_s(self._endpoint)
+
     @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""

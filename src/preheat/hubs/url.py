@@ -16,6 +16,8 @@ from preheat.net.response import Stream
 class Url:
     """See Hub. The server need not support range requests, but must send the file's size."""
 
+    round_trip_s = 0.0
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._ranges = Ranges(transport, _denied)

@@ -44,6 +44,11 @@ class Race:
         self._late: set[Address] = set()
         self._late_families: set[int] = set()
         self._turn = threading.Lock()
+        self._round_trips: dict[tuple[str, int], float] = {}
+
+    def round_trip_s(self, host: str, port: int) -> float:
+        """Return the shortest time in seconds that a connection to a host has taken; 0 if there was none."""
+        return self._round_trips.get((host, port), 0.0)
 
     def connect(
         self, host: str, port: int, timeout_s: float | None, options: Options, sift: Sift = all_of
@@ -54,7 +59,8 @@ class Race:
         refuse, and Interrupted if this thread is interrupted.
         """
         waiting = self._order(sift(host, port, self._find(host, port)))
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        began = time.monotonic()
+        deadline = None if timeout_s is None else began + timeout_s
         running: dict[PlainSocket, Address] = {}
         error: OSError | None = None
         try:
@@ -68,6 +74,8 @@ class Race:
                     if not hub_error:
                         won = running.pop(line)
                         self._learn(won, running.values())
+                        took_s = time.monotonic() - began
+                        self._round_trips[host, port] = min(self._round_trips.get((host, port), took_s), took_s)
                         line.settimeout(timeout_s)
                         return line
                     error = OSError(hub_error, os.strerror(hub_error))

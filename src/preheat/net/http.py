@@ -71,6 +71,11 @@ class Transport:
         """Bytes of all response bodies so far."""
         return self._meter.total
 
+    def round_trip_s(self, url: str) -> float:
+        """Return the shortest round trip to the server of `url` so far, in seconds; 0 if unknown, as behind a proxy."""
+        parts = urlsplit(url)
+        return self._race.round_trip_s(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
     def get(
         self, url: str, headers: Mapping[str, str], arrived: Callable[[int], None] = lambda _size: None
     ) -> HttpDocument:

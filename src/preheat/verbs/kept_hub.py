@@ -12,6 +12,8 @@ from preheat.library.library import Library
 class KeptHub:
     """See Hub. Has only versions whose files are all in the library."""
 
+    round_trip_s = 0.0
+
     def __init__(self, library: Library) -> None:
         self._library = library
 
