@@ -167,12 +167,17 @@ class SimulatedFetch:
         flight, route = connection.flight, self._route
         if not flight.answer_s:
             flight.answer_s = now - flight.began
-            route.answered(flight.answer_s)
-        flight.round_trip_s = self._traits.round_trip_s + self._queued / self._traits.rate
+            route.answered(flight.answer_s, self._trip_s)
+        flight.round_trip_s = self._trip_s
         count = flight.pledge(count)
         flight.at += count
         route.received += count
         route.received_at = connection.interrupt.received_at = now
+
+    @property
+    def _trip_s(self) -> float:
+        """The round trip of a packet now, with the time in the queue."""
+        return self._traits.round_trip_s + self._queued / self._traits.rate
 
     def _end(self, connection: _Connection, now: float) -> None:
         """Close the connection, or keep it for the next request; bytes in flight still take their time."""

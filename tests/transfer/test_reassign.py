@@ -26,7 +26,7 @@ PLENTY = 1 << 40
 @pytest.fixture
 def route() -> Route:
     snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, (FILE,))
-    return Route(Way("here", Folder(), snapshot), Ramp(count=2), rate=USUAL, round_trip_s=0.02)
+    return Route(Way("here", Folder(), snapshot), Ramp(count=2), rate=USUAL, round_trip_s=0.02, received_at=1.0)
 
 
 @pytest.fixture
@@ -72,6 +72,8 @@ def test_a_moved_part_is_not_moved_again_before_its_extra_time_is_over(download:
     slow = flying(download, route, 0, 1_000_000)
     slow.settled_s = 2.0
     assert Moves(PLENTY).rescue([slow], Routes(route), 1.0) is None
+    assert Moves(PLENTY).rescue([slow], Routes(route), 2.5) is None, "the line itself pauses"
+    route.received_at = 2.5
     assert Moves(PLENTY).rescue([slow], Routes(route), 2.5) is not None
 
 

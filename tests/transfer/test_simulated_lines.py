@@ -68,12 +68,31 @@ SECONDS = st.floats(0.5, 30.0)
 @example(LineTraits(round_trip_s=0.2, queue_s=1.5), [FILES[-1]], 13.0)
 # 8 Mbit/s, 6 s of buffer: more bytes were in flight than a new response's average rate suggests.
 @example(LineTraits(queue_s=6.0), [FILES[2]], 24.0)
+# 330 Mbit/s, 1.9 s of buffer: connections were closed as surplus whose first bytes were still in the queue.
+@example(LineTraits(queue_s=1.9375659642333392), [FILES[-1]], 1.9375659642333392)
+# 240 Mbit/s that pauses each other second: no connection is slow while nothing arrives at all.
+@example(LineTraits(cap=1e6, lump_s=1.0), FILES[:3], 0.5)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=FEW, derandomize=True)
 def test_no_byte_is_sent_twice_and_the_line_is_never_idle(
     ground: Ground, traits: LineTraits, files: list[File], ideal_s: float
 ) -> None:
     obeys(ground, traits, files, ideal_s)
+
+
+@pytest.mark.parametrize("round_trip_s", [0.001, 0.02])
+@pytest.mark.parametrize(("fills", "size"), [(200, 2_000_000_000), (20, 400_000_000)])
+def test_limited_connections_fill_the_line_without_many_more_than_that_takes(
+    ground: Ground, round_trip_s: float, fills: int, size: int
+) -> None:
+    cap = 1e6
+    files = [File(f"{number}.bin", size // 4, sha256(f"{number:064x}")) for number in range(4)]
+    traits = LineTraits(rate=fills * cap, round_trip_s=round_trip_s, cap=cap)
+    came = SimulatedFetch(traits, ground.library, files, ground.wires).run(0.01)
+    # Starting takes round trips, which are not the line's.
+    assert came.seconds <= size / (fills * cap) / 0.94 + 25 * round_trip_s
+    assert came.most <= 1.6 * fills
+    assert came.carried <= 1.001 * size
 
 
 @pytest.mark.slow

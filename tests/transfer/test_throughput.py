@@ -66,8 +66,17 @@ def test_a_growing_rate_is_not_reported() -> None:
 
 def test_a_far_route_gets_more_round_trips_than_a_near_one() -> None:
     near, far = a_route(), a_route()
-    far.round_trip_s = 0.08
-    assert next(watched(far, lambda _: 1e6))[0] > next(watched(near, lambda _: 1e6))[0] + 0.5
+    far.trip_s = 0.08
+    assert next(watched(far, lambda _: 1e6))[0] > next(watched(near, lambda _: 1e6))[0] + 0.3
+
+
+def test_a_rate_that_has_doubled_with_the_connections_is_reported_at_once() -> None:
+    route = a_route()
+    route.ramp = replace(route.ramp, count=32, trying="more", paid=16, paid_rate=16e6)
+    route.active, route.trip_s = 32, 0.02
+    assert next(watched(route, lambda _: 32e6))[0] < 0.2
+    route.answers += 1_000  # answers that have begun do not count as bytes here
+    assert next(watched(route, lambda _: 16e6))[0] > 0.3
 
 
 def test_idle_connections_report_nothing() -> None:

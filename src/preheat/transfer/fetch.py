@@ -199,8 +199,8 @@ class _Downloaders:
         size, reported_at = first_read(0.0 if route.failures else route.rate, buffer.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.answer_s = time.monotonic() - flight.began
-        route.answered(flight.answer_s)
         flight.round_trip_s = reader.round_trip_s
+        route.answered(flight.answer_s, flight.round_trip_s)
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked, flight.reads = time.monotonic(), True

@@ -20,10 +20,12 @@ _FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
 # socket buffers, which hold no more than some seconds' bytes. A round trip includes the time in the line's queue.
 _ROUND_TRIPS_ON_THE_WAY, _SOCKET_BUFFERS, _SOCKET_BUFFERS_S = 2.0, 256 << 10, 4.0
+_LULL_S = 0.5
 # A read returns only when its buffer is full: before, this many bytes may have arrived, within this many seconds.
 _UNREAD, _UNREAD_S = 16 << 10, 5.0
 # After this many seconds and round trips without a byte, few bytes can be in flight.
 _IDLE_S, _IDLE_TRIPS, _SOCKET_BUFFERS_IDLE = 4.0, 6.0, 64 << 10
+_PAUSES_S = 0.5
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
 _LAG_S = 0.3  # and needs longer than this for the rest
@@ -117,9 +119,11 @@ class Flight:
         Return the range given up. Return None if the part is too new or almost done, if this machine is the bottleneck,
         or if more than `allowance` bytes that are already on the way would be wasted.
         """
-        new_s = self.answer_s + _UNREAD_S if self.at == self.start else _SETTLED_S
-        worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
-        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self._waits_for_us(now):
+        new_s = _UNREAD_S if self.at == self.start else max(_SETTLED_S, self._trips_to_start_s)
+        worth_s = max(_WORTH_S, self._trips_to_start_s)
+        if self._answering_s(now) <= new_s or self.left_s(now) <= worth_s or self._waits_for_us(now):
+            return None
+        if self._line_pauses(now):
             return None
         rate = self.rate(now)
         cut = split(self.at, self.stop, rate, other_rate or rate)
@@ -145,7 +149,15 @@ class Flight:
         """
         # The rate since the first byte: the wait for that byte says nothing about the bytes in flight now.
         rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
-        ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
+        route = self.route
+        if route.active < route.ramp.count:
+            # Near the end, what other connections had is shared by those that are left.
+            rate = max(rate, route.ramp.paid_rate / max(route.active, 1))
+        ahead_s = max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY
+        if cut > self.at:
+            # The connection goes on until it has received `cut`, and may be faster then, or the line may pause.
+            rate, ahead_s = max(rate, route.rate), ahead_s + _LULL_S
+        ahead = int(rate * ahead_s)
         kept = min(_SOCKET_BUFFERS, int(rate * _SOCKET_BUFFERS_S))
         if self.still_s(now) > max(_IDLE_S, _IDLE_TRIPS * max(self.answer_s, self.round_trip_s)):
             # By now, bytes that were in flight would have arrived.
@@ -176,8 +188,25 @@ class Flight:
         That may be so after packet loss, since TCP takes seconds to speed up again. A connection that has not received
         its first byte does not lag, since the server may need that long to respond.
         """
-        slow = self.at > self.start and now - self.began > self.settled_s and self.rate(now) * _LAGS < usual_rate
-        return slow and not self.prompt and self.left_s(now) > _LAG_S
+        slow = not self.is_new(now) and self.rate(now) * _LAGS < usual_rate
+        return slow and not self.prompt and self.left_s(now) > _LAG_S and not self._line_pauses(now)
+
+    def is_new(self, now: float) -> bool:
+        """Whether the connection has not received bytes for long enough to judge its rate."""
+        return self.at == self.start or self._answering_s(now) <= max(self.settled_s, self._trips_to_start_s)
+
+    def _line_pauses(self, now: float) -> bool:
+        """Whether no connection of the route has received anything for some time, so that all of them look slow."""
+        return _PAUSES_S < now - self.route.received_at < _IDLE_S
+
+    @property
+    def _trips_to_start_s(self) -> float:
+        """Seconds until a connection has some speed."""
+        return _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s)
+
+    def _answering_s(self, now: float) -> float:
+        """Return for how many seconds the response has been arriving; below 0 if it has not begun."""
+        return now - self.began - self.answer_s if self.answer_s else -1.0
 
     def rate(self, now: float) -> float:
         """Return the average rate so far in bytes/s. Until the first read has ended, it is an upper estimate."""

@@ -67,7 +67,7 @@ class Moves:
     def shed(self, flights: Iterable[Flight], route: Route, now: float) -> list[tuple[Flight, ByteRange]]:
         """Stop the slowest downloads of a route that has too many connections.
 
-        Return each flight that was stopped, with the range that it had not received. Downloads that are not slow
+        Return each flight that was stopped, with the range that it had not received. Downloads that are new or not slow
         continue, since closing a connection wastes the bytes that are already on the way.
         """
         if not _may_lag(route):
@@ -76,7 +76,7 @@ class Moves:
         slow = [
             one
             for one in own[: max(route.active - route.ramp.count, 0)]
-            if one.rate(now) * _SLOW < route.rate and not one.prompt
+            if not one.is_new(now) and one.rate(now) * _SLOW < route.rate and not one.prompt
         ]
         given = []
         for one in slow:

@@ -14,6 +14,7 @@ from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
+_WORTH_TRYING_S = 5.0
 _PAUSE_S = 0.5  # pause after a hub refused one more connection, or closed one after few bytes
 _TRICKLE_S, _LEAST_RATE = 20.0, 256  # seconds; bytes/s of a whole route
 _TOO_MANY = 429  # requests in a time, in contrast to connections at a time
@@ -54,7 +55,8 @@ class Route:
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
     - `window`: when the current period of `trickles` began, and the bytes and responses of the route until then.
     - `rate`: bytes/s of one connection. `answer_s`: the usual time to first byte. `round_trip_s`: the shortest time
-      to first byte so far. `slowest_answer_s`: the longest so far.
+      to first byte so far. `slowest_answer_s`: the longest so far. `trip_s`: the shortest round trip, which the kernel
+      measures without the time that the hub needs to respond.
     - `used_when_refused`: connections in use when the hub last refused one more, at `refused_at`. 0 if the hub has
       refused none, or if `served` has already lowered the maximum.
     - `received_at`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
@@ -73,6 +75,7 @@ class Route:
     rate: float = 0.0
     answer_s: float = 0.0
     round_trip_s: float = 0.0
+    trip_s: float = 0.0
     slowest_answer_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
     received_at: float = 0.0
@@ -94,8 +97,13 @@ class Route:
         """Request bytes `start` to `stop` (exclusive) of the blob."""
         return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
 
-    def answered(self, answer_s: float) -> None:
-        """Record that a response began after `answer_s` seconds."""
+    def answered(self, answer_s: float, trip_s: float = 0.0) -> None:
+        """Record that a response began after `answer_s` seconds.
+
+        `trip_s`: the round trip of its connection according to the kernel, 0 if unknown.
+        """
+        trip_s = min(trip_s or answer_s, answer_s)
+        self.trip_s = min(self.trip_s or trip_s, trip_s)
         self.answers += 1
         self.answer_s = self.answer_s or answer_s
         self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
@@ -121,11 +129,14 @@ class Route:
             self.ramp = self.ramp.at_most(self.used_when_refused)
             self.used_when_refused = 0
 
-    def tune(self, measured: Measured | None) -> bool:
-        """Tune the number of connections to a measured rate, if there is one. Return whether an increase was undone."""
+    def tune(self, measured: Measured | None, left: int) -> bool:
+        """Tune the number of connections to a measured rate, if there is one. Return whether an increase was undone.
+
+        When few bytes are `left` to request, no other number is tried.
+        """
         if self.far:
             self.ramp = self.ramp.at_least(self.first_far)
-        if measured is None:
+        if measured is None or (self.ramp.trying == "settled" and left < _WORTH_TRYING_S * measured.rate):
             return False
         before, self.ramp = self.ramp, self.ramp.step(measured.rate, prompt=measured.prompt)
         return before.trying == "more" and self.ramp.count < before.count
@@ -141,9 +152,9 @@ class Route:
 
         Return the length of the route's pause in seconds; None if the route was already paused. When a hub goes down,
         all its connections fail at once, and this counts as one failure. A hub that refuses one more connection while
-        `serving` others receive bytes has not failed, but has reached its maximum. A hub that has responded before may
-        be unreachable for `patience.lasting_s` seconds. A hub that has not responded yet gets `patience.attempts`
-        attempts, or only one if it remains silent.
+        `serving` others receive bytes has not failed, but has reached its maximum. A hub that has responded, or asks to
+        slow down, may be unreachable for `patience.lasting_s` seconds. A hub that has not responded yet gets
+        `patience.attempts` attempts, or only one if it remains silent.
         """
         if received:
             return 0.0 if received >= WORTH_ASKING else self._rest(_PAUSE_S, now)
@@ -160,7 +171,7 @@ class Route:
         self.failed_at = now
         self.error = error
         wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
-        if self.received_at or (error.seen and not error.silent):
+        if self.received_at or error.status == _TOO_MANY or (error.seen and not error.silent):
             left_s = self.left_s(patience, now)
             if (error.wait_s or 0.0) > left_s > 0:
                 self.left, self.error = error.message, _too_long(error, left_s)
@@ -237,10 +248,11 @@ class MeasuredSpeeds:
     def route(self, way: Way, ceiling: int, first: int, first_far: int = 0) -> Route:
         """Return a route for a source. A known source starts with the values that were measured before.
 
-        A new source starts with `first` connections, and with at least `first_far` if its hub turns out to be far.
+        A new source starts with `first` connections, and with at least `first_far` if its hub is far.
         """
         known = self._known.get(way.name)
         if known is None:
+            first = max(first, first_far) if way.hub.round_trip_s >= _FAR_S else first
             return Route(way, Ramp.of(ceiling, first), first_far=first_far)
         ramp, rate, answer_s = known
         return Route(way, ramp, rate=rate, answer_s=answer_s)

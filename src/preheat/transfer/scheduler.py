@@ -178,7 +178,8 @@ class Scheduler:
     def tune(self, route: Route, measured: Measured | None, now: float) -> None:
         """Tune a route's number of connections to its measured rate. Close slow connections if there are too many."""
         with self.changed:
-            for flight, rest in self._moves.shed(self.flights(), route, now) if route.tune(measured) else ():
+            surplus = route.tune(measured, self._left)
+            for flight, rest in self._moves.shed(self.flights(), route, now) if surplus else ():
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
                 self._left += rest.stop - rest.start

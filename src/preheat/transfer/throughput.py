@@ -2,12 +2,15 @@
 
 from preheat.transfer.route import Measured, Route
 
-_TICK_S = 0.12
-_SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.1, 15, 1.5
+_TICK_S, _SETTLED_TICK_S = 0.1, 0.3  # s; when the number has settled, there is time for longer samples
+_TICK_TRIPS = 2  # a shorter sample would see the bursts of TCP slow start
+_SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.05, 5, 1.5
 _GREW = 1.2
-_LONGEST_S = 1.5
+_LONGEST_S, _LONGEST_TRIPS = 1.5, 12
 _AT_WORK, _MOST = 0.8, 0.8
-_ANSWER_WORTH = 64 << 10  # each response counts as this many bytes: with small files, requests take most of the time
+_ANSWER_WORTH = (
+    64 << 10
+)  # each response counts as at least this many bytes: with small files, requests take most of the time
 _BUSY = 0.85  # cores: Python code runs on one at a time
 
 
@@ -19,32 +22,40 @@ class ThroughputGauge:
         self._count = 0
         self._latest = 0.0
         self._before = 0.0
-        self._since = 0.0
+        self._since = self._settled_at = 0.0
         self._cpu_s = self._cpu_before_s = 0.0
         self._received = self._prompt = self._answers = 0
+        self._seen = 0.0, 0
 
     def read(self, now: float, *, loaded: bool, cpu_s: float = 0.0) -> Measured | None:
         """Return the rate of all connections of the route together; None until that rate is steady.
 
         Sampling starts some round trips after a change of the number of connections, to skip TCP slow start. The rate
         is steady when two samples in a row agree. If the number was increased, the latest sample is returned after
-        1.5 s, even if the rate is not steady.
+        1.5 s, even if the rate is not steady; and at any time if its rate shows already that the increase was in
+        proportion.
 
         `loaded`: there is enough work for all connections. `cpu_s`: the CPU time of this process so far, in seconds.
         """
         route, self._cpu_s = self._route, cpu_s
         if self._count != route.ramp.count:
-            self._latest = now + _LONGEST_S if route.ramp.trying == "more" else float("inf")
+            self._latest = (
+                now + max(_LONGEST_S, _LONGEST_TRIPS * route.trip_s) if route.ramp.trying == "more" else float("inf")
+            )
         if not loaded or not route.round_trip_s or self._count != route.ramp.count:
             self._count, self._before = route.ramp.count, 0.0
-            self._begin(now + min(max(_SETTLING_S, _ROUND_TRIPS * route.round_trip_s), _SETTLING_AT_MOST_S))
-        elif self._since > now or (route.active < _AT_WORK * self._count and now < self._latest) or self._is_crowded:
-            self._begin(max(self._since, now))
-        elif now - self._since >= _TICK_S:
+            self._settled_at = now + min(max(_SETTLING_S, _ROUND_TRIPS * route.trip_s), _SETTLING_AT_MOST_S)
+            self._begin(now)
+            self._seen = now, route.received
+        elif (rate := self._grown(now)) >= route.ramp.in_step:
+            return Measured(rate, prompt=False)
+        elif now < self._settled_at or self._is_crowded or (self._is_idle and now < self._latest):
+            self._begin(now)
+        elif now - self._since >= self._tick_s:
             size = route.received - self._received
             asked = _ANSWER_WORTH * (route.answers - self._answers)
             prompt = route.prompt - self._prompt > _MOST * size or (asked > size and self._is_busy(now))
-            rate = (size + asked) / (now - self._since)
+            rate = max(size, asked) / (now - self._since)
             before, self._before = self._before, rate
             self._begin(now)
             if before and rate <= _GREW * before:
@@ -52,6 +63,24 @@ class ThroughputGauge:
             if now >= self._latest:
                 return Measured(rate, prompt)
         return None
+
+    @property
+    def _tick_s(self) -> float:
+        least_s = _SETTLED_TICK_S if self._route.ramp.trying == "settled" else _TICK_S
+        return max(least_s, _TICK_TRIPS * self._route.trip_s)
+
+    def _grown(self, now: float) -> float:
+        """Return the rate of the last tick by its bytes alone, or 0 within a tick."""
+        began, received = self._seen
+        if now - began < self._tick_s:
+            return 0.0
+        self._seen = now, self._route.received
+        return (self._route.received - received) / (now - began)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether many connections have nothing to do."""
+        return self._route.active < _AT_WORK * self._count
 
     @property
     def _is_crowded(self) -> bool:
@@ -62,6 +91,6 @@ class ThroughputGauge:
         """Whether the hub is near and this process is out of CPU time, so that more connections would slow it down."""
         return not self._route.far and self._cpu_s - self._cpu_before_s >= _BUSY * (now - self._since)
 
-    def _begin(self, since: float) -> None:
+    def _begin(self, now: float) -> None:
         route, self._cpu_before_s = self._route, self._cpu_s
-        self._since, self._received, self._prompt, self._answers = since, route.received, route.prompt, route.answers
+        self._since, self._received, self._prompt, self._answers = now, route.received, route.prompt, route.answers

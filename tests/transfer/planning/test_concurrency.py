@@ -25,7 +25,9 @@ def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -
     [
         (lambda count: min(count * 1e6, 200e6), 200, 256),  # 1 MB/s a connection, 200 MB/s in all
         (lambda count: 1e9, FEWEST, FEWEST),  # one connection fills the line
-        (lambda count: min(count, 40) * 1e6, 32, 64),
+        (lambda count: min(count, 20) * 1e6, 20, 24),
+        (lambda count: min(count, 40) * 1e6, 40, 46),
+        (lambda count: min(count, 100) * 0.1e6, 100, 115),
         (lambda count: count * 1e6, 256, 256),  # nothing but the ceiling stops it
     ],
 )
@@ -43,9 +45,27 @@ def test_the_count_stays_between_one_and_the_ceiling(rates: list[float], ceiling
         assert 1 <= ramp.count <= ceiling
 
 
-def test_a_few_connections_that_are_all_limited_soon_become_many() -> None:
-    assert Ramp.of(256, 6).step(6e6).count == 72
-    assert Ramp.of(256, 16).step(16e6).count == 64
+def test_few_or_slow_connections_that_are_all_limited_soon_become_many() -> None:
+    assert Ramp.of(256, 6).step(6e6).count == 24
+    assert Ramp.of(256, 16).step(1.6e6).count == 64
+    assert Ramp.of(256, 16).step(16e6).count == 32
+
+
+@pytest.mark.parametrize("fills", [12, 20, 40, 75, 100, 200])
+def test_a_line_with_limited_connections_never_has_twice_what_fills_it_and_later_a_quarter_more(fills: int) -> None:
+    ramp, settled_once = Ramp.of(256, 6), False
+    for _ in range(400):
+        ramp = ramp.step(min(ramp.count, fills) * 1e6)
+        settled_once |= ramp.trying == "settled"
+        assert ramp.count <= (1.25 * 1.15 * fills + 2 if settled_once else 2 * fills)
+    assert ramp.paid >= fills
+
+
+def test_connections_that_were_needed_are_not_closed_on_trial() -> None:
+    ramp = settled(lambda count: min(count * 1e6, 200e6))
+    for _ in range(400):
+        ramp = ramp.step(min(ramp.count * 1e6, 200e6))
+        assert ramp.count >= 200
 
 
 def test_on_a_far_line_it_begins_with_more_unless_it_has_begun_already() -> None:

@@ -10,7 +10,7 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import ByteRange, gaps
 from preheat.transfer.planning.part_plan import (
     LARGEST,
-    SMALLEST,
+    LEAST,
     carve,
     first_read,
     order,
@@ -72,7 +72,7 @@ def test_processes_begin_with_different_small_files() -> None:
 
 @given(st.floats(0, 1e10), st.floats(0, 60), st.integers(0, 1 << 45), st.integers(0, 1024))
 def test_parts_are_neither_tiny_nor_huge(rate: float, answer_s: float, left: int, connections: int) -> None:
-    assert SMALLEST <= part_size(rate, answer_s, left, connections) <= LARGEST
+    assert LEAST <= part_size(rate, answer_s, left, connections) <= LARGEST
 
 
 def test_the_slower_a_hub_responds_the_larger_is_a_request() -> None:

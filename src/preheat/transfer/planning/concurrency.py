@@ -1,11 +1,18 @@
 """Concurrency: the best number of connections, found by trying; pure."""
 
+import math
 from dataclasses import dataclass, replace
 
 FEWEST = 4
-_BOLDLY, _FEW, _BOLDLY_FROM_FEW = 4, 8, 12
-_PAYS = 1.25  # an increase is kept if the rate grows by this factor
-_IN_STEP = 0.8  # and is followed by another if the rate per connection stays above this share
+# Few connections, or slow ones (bytes/s of one), become 4 times as many, others twice. Once the number that fills the
+# line is known, only some more are tried.
+_FEW, _SLOW, _BOLDLY, _GENTLY = 8, 0.75e6, 4, 1.25
+_PAYS, _NO_GAIN = (
+    1.08,
+    1.02,
+)  # an increase is kept if the rate grows by the first factor; fewer are tried below the other
+_IN_STEP = 0.9  # an increase is followed by another if the rate per connection stays above this share
+_SPARE = 1.15  # connections kept, of those that fill the line at the rate that one had before
 _REFUSED_PAUSES = 8  # after a refusal, the pause before more connections are tried is so many times longer
 HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit is likely
 
@@ -14,11 +21,13 @@ HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit
 class Ramp:
     """The number of connections to use, `count`, and the state of the search for the best one.
 
-    - While the rate grows in proportion to the number of connections, the count doubles. If each connection is slow,
-      the count is multiplied by 4 or 12 instead.
-    - If the rate grows by a quarter or more, but not in proportion, the count stays. If it grows by less, the count
-      returns to `paid`, the last count that was worth it.
-    - If more connections brought no gain at all, the count is halved, as long as that does not lower the rate.
+    - While the rate grows in proportion to the number of connections, the count doubles; it is multiplied by 4 if
+      there are few connections or if each is very slow.
+    - If the rate grows, but not in proportion, the line is full: the count becomes the number of connections that fill
+      it at the rate that each had before, and some more. If the rate hardly grows, the count returns to `paid`, the
+      last count that was worth it.
+    - If more connections brought no gain at all, the count is halved, as long as that does not lower the rate. It does
+      not become less than `needed`: that many have been seen to bring more than fewer did.
     - After that, the search has settled: more connections are tried only from time to time, and less and less often.
 
     `count` never exceeds `ceiling`.
@@ -29,6 +38,7 @@ class Ramp:
     trying: str = "first"
     paid: int = 16
     paid_rate: float = 0.0
+    needed: int = 0
     rests: int = 0
     pause: int = 8
 
@@ -56,14 +66,17 @@ class Ramp:
                 return replace(self, paid_rate=rate, count=FEWEST, trying="fewer")
             case "first":
                 return self._more(rate)
-            case "more" if rate >= _PAYS * self.paid_rate:
-                in_step = rate * self.paid >= _IN_STEP * self.count * self.paid_rate
-                known = replace(self, paid=self.count, paid_rate=rate)
-                return known._more(rate) if in_step and not prompt else known._settle()
+            case "more" if rate >= (_NO_GAIN if self.needed else _PAYS) * self.paid_rate:
+                if rate >= self.in_step:
+                    known = replace(self, needed=self.count)
+                    return replace(known, paid=self.count, paid_rate=rate)._settle() if prompt else known._more(rate)
+                fills = rate * self.paid / self.paid_rate if self.paid_rate else float(self.count)
+                count = min(self.count, math.ceil(_SPARE * fills))
+                return replace(self, count=count, paid=count, paid_rate=rate, needed=int(fills))._settle()
             case "more":
                 back = replace(self, count=self.paid)
                 # A small gain does not justify the increase, nor does it suggest that fewer would do.
-                return back._fewer() if rate < 1.02 * self.paid_rate else back._settle()
+                return back._fewer() if rate < _NO_GAIN * self.paid_rate else back._settle()
             case "fewer" if rate >= 0.95 * self.paid_rate:
                 return replace(self, paid=self.count, paid_rate=max(rate, self.paid_rate))._fewer()
             case "fewer":
@@ -74,7 +87,15 @@ class Ramp:
             case _ if prompt:
                 return replace(self, paid_rate=rate)._settle()
             case _:
-                return replace(self, rests=1)._more(max(rate, 1.0))
+                usual = max(0.5 * self.paid_rate + 0.5 * rate, 1.0)
+                return replace(self, rests=1)._more(usual, gently=self.needed > 0)
+
+    @property
+    def in_step(self) -> float:
+        """The least rate, in bytes/s, that shows that an increase is worth another; infinite if none is being tried."""
+        if self.trying != "more" or not self.paid_rate:
+            return math.inf
+        return _IN_STEP * self.paid_rate * self.count / self.paid
 
     def again(self) -> "Ramp":
         """Return the initial state for the next fetch from the same source."""
@@ -84,23 +105,26 @@ class Ramp:
         """Settle on at most `count` connections, since the hub refused more than these. Try more only much later."""
         count = max(1, min(count, self.count))
         rests, pause = _REFUSED_PAUSES * self.pause, min(2 * self.pause, 128)
-        return replace(self, count=count, paid=count, paid_rate=0.0, trying="settled", rests=rests, pause=pause)
+        return replace(
+            self, count=count, paid=count, paid_rate=0.0, needed=0, trying="settled", rests=rests, pause=pause
+        )
 
     def halved(self) -> "Ramp":
         """Halve the number of connections, and never increase it again, since the hub asked to slow down."""
         count = max(1, self.count // 2)
-        return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
+        return replace(self, count=count, paid=count, needed=0, ceiling=max(count, 1), trying="settled", rests=1 << 30)
 
-    def _more(self, rate: float) -> "Ramp":
-        boldly = _BOLDLY_FROM_FEW if self.trying == "first" and self.count < _FEW else _BOLDLY
-        times = boldly if rate < HELD_BACK * self.count else 2
+    def _more(self, rate: float, *, gently: bool = False) -> "Ramp":
         known = replace(self, paid=self.count, paid_rate=rate)
         if self.count >= self.ceiling:
             return known._settle()
-        return replace(known, count=min(times * self.count, self.ceiling), trying="more")
+        boldly = (self.count <= _FEW and rate < HELD_BACK * self.count) or rate < _SLOW * self.count
+        boldly &= not self.needed
+        times = _GENTLY if gently else _BOLDLY if boldly else 2
+        return replace(known, count=min(math.ceil(times * self.count), self.ceiling), trying="more")
 
     def _fewer(self) -> "Ramp":
-        if self.count // 2 < FEWEST:
+        if self.count // 2 < max(FEWEST, self.needed):
             return self._settle()
         return replace(self, count=self.count // 2, trying="fewer")
 

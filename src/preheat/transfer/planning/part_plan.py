@@ -7,10 +7,13 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import ByteRange
 
 SMALLEST, LARGEST = 512 << 10, 64 << 20
+LEAST = 128 << 10  # the last parts, on a connection whose rate and response time are known
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
 _SMALL = 256 << 10
 _LASTING_S = 3.0  # long enough to make requests cheap, short enough that a failed or slow one costs little
+# Each connection takes two more parts before the end, so that all end together; one if responses are late.
+_SHARES, _SOON_S = 2, 0.5
 _WORTH_A_REQUEST, _LEAST_AT_MOST = 4.0, 4 << 20  # a part takes at least 4 times its time to first byte, up to 4 MiB
 _ENOUGH, _ASKING_SHARE = 16 << 20, 0.02  # above 16 MiB only to keep the wait for a response at 2 % of the time
 
@@ -38,8 +41,10 @@ def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
     """
     lasting = int(rate * _LASTING_S) if rate else _FIRST
     enough = max(int(rate * answer_s / _ASKING_SHARE), _ENOUGH)
-    least = min(max(int(rate * answer_s * _WORTH_A_REQUEST), SMALLEST), _LEAST_AT_MOST)
-    return max(min(lasting, enough, left // max(connections, 1), LARGEST), least)
+    smallest = LEAST if rate and answer_s else SMALLEST
+    least = min(max(int(rate * answer_s * _WORTH_A_REQUEST), smallest), _LEAST_AT_MOST)
+    shares = _SHARES * connections if answer_s < _SOON_S else connections
+    return max(min(lasting, enough, left // max(shares, 1), LARGEST), least)
 
 
 def carve(gaps: list[ByteRange], size: int) -> tuple[ByteRange, list[ByteRange]]:
