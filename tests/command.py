@@ -105,11 +105,10 @@ class Preheat:
 
     def start(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Running:
         """Start it."""
-        verb, *rest = words
-        library = () if "--library" in words or verb.startswith("-") else ("--library", str(self.library))
         said = self.folder / f"said-{next(self._numbers)}"
-        command = (*inside, str(self.command), verb, *library, *rest)
-        running = Running(command, self.env | env, self.folder, said)
+        library = {} if "--library" in words else {"PREHEAT_LIBRARY": str(self.library)}
+        command = (*inside, str(self.command), *words)
+        running = Running(command, self.env | library | env, self.folder, said)
         self._running.append(running)
         return running
 

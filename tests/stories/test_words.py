@@ -58,7 +58,7 @@ def test_it_prints_its_version(preheat: Preheat) -> None:
     ("words", "said"),
     [
         (["sing"], "sing"),
-        (["pull"], "REF|APP"),
+        (["pull"], "preheat pull owner/name"),
         (["pull", "a/b", "--loud"], "--loud"),
         (["pull", "a/b", "--connections", "many"], "many"),
         (["pull", "a/b", "--connections", "0"], "between 1 and 1024"),

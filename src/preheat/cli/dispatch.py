@@ -37,6 +37,9 @@ def dispatch(options: argparse.Namespace, command: Command) -> int:
             _check_folder()
             return command(options, Wiring(options, speaking))
         except PreheatError as error:
+            from preheat.cli.hints import as_typed  # imported here: only errors have hints
+
+            error.hint = as_typed(error.hint, options)
             speaking.error(error)
             return error.exit_status
         except BrokenPipeError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from preheat.api.endpoints import require_token
 from preheat.api.session import Session
 from preheat.api.settings import Settings
+from preheat.cli.hints import with_typed_hints
 from preheat.cli.output.console import Console
 from preheat.cli.typed_units import read_seconds, read_size
 
@@ -15,7 +16,7 @@ class Wiring(Session):
     """The session of one command line; its events and results go to the console."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
-        super().__init__(read_settings(options), console)
+        super().__init__(read_settings(options), with_typed_hints(console, options))
         self.console = console
         if getattr(options, "token", None):
             # Of the hub that is asked, and sent only to the first of its endpoints, as from the environment.

@@ -1,5 +1,6 @@
 """Built-in recipes: the recipes in `builtin/`, by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from preheat.recipes.lock_file import Lock, understand_lock
@@ -32,7 +33,7 @@ def form_text() -> str:
 
 def built_in(name: str, folder: Path) -> Recipe:
     """Read a built-in recipe, with `folder` for its `{dir}` and its lock."""
-    return understand(folder / f"{name}{_SUFFIX}", text_of(name).encode(), folder)
+    return replace(understand(folder / f"{name}{_SUFFIX}", text_of(name).encode(), folder), built_in=True)
 
 
 def shipped_lock(name: str, folder: Path) -> Lock:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -60,7 +61,7 @@ class Recipe:
     files that the app's first start creates, as older recipes name them; no verb uses it. `hub`: the app asks its hub
     at each start, so `run` serves the library to it on loopback. `memory_snapshot`: `run` restores the ready app from
     memory. `path` is the file that it was read from. `places` are the folders that `at` of its needs may name; None for
-    the app's folder only.
+    the app's folder only. `built_in`: it has no file at `path`.
     """
 
     name: str
@@ -77,6 +78,19 @@ class Recipe:
     memory_snapshot: bool = False
     path: Path | None = None
     places: Places | None = field(default=None, compare=False, repr=False)
+    built_in: bool = False
+
+    @property
+    def typed(self) -> str:
+        """Return what to type for the recipe, as APP with its options; empty for the one in the current folder."""
+        if self.path is None:
+            return ""
+        here = Path.cwd()
+        if self.built_in:
+            return self.path.stem + ("" if self.folder == here else f" --dir {quote(str(self.folder))}")
+        if self.path == here / FILE_NAME:
+            return ""
+        return quote(str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path))
 
     def place_of(self, need: Need) -> Path:
         """Return the folder of a need that has an `at`. Raise UsageError for a place that is unknown here."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from shlex import quote
 
 from preheat.core.errors import HubError, IntegrityError, NotPreloaded
 from preheat.core.events import Listener, Noted
@@ -52,6 +51,15 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
 
     `app` is what to type for the recipe in a hint.
     """
+    hint = need.ref.how_to_get if need.ref.hub == MADE else f"preheat pull {app}".rstrip()
+    try:
+        return _required(need, library, hint)
+    except NotPreloaded as error:
+        error.hint = hint
+        raise
+
+
+def _required(need: Need, library: Library, hint: str) -> Snapshot:
     if need.locked is None:
         return library.require(need.stored, need.files)
     locked = need.locked
@@ -61,11 +69,10 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
             return library.require(need.stored, need.files)
         # The lock's digests replace the recorded ones; `require_known` compares the blobs with them.
         wanted = recorded.only(need.files)
-        library.require_files(replace(wanted, files=()), need.ref.how_to_get)
+        library.require_files(replace(wanted, files=()), hint)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
-    hint = f"preheat pull {app} downloads the files with the locked digests"
-    return require_known(library, locked, need.ref.how_to_get if need.ref.hub == MADE else hint)
+    return require_known(library, locked, hint)
 
 
 def fitting(recipe: Recipe, on_event: Listener) -> Recipe:
@@ -112,7 +119,7 @@ def rehash_modified(library: Library, snapshots: Iterable[Snapshot], on_event: L
 
 def all_required(recipe: Recipe, library: Library) -> Required:
     """Return the result of `require`, without hashing any blob again, and without events."""
-    app = quote(str(recipe.path)) if recipe.path else f"{recipe.name} --dir {quote(str(recipe.folder))}"
+    app = recipe.typed
     found = []
     for need in recipe.needs:
         with UnlessOptional(need):
@@ -121,7 +128,7 @@ def all_required(recipe: Recipe, library: Library) -> Required:
 
 
 def missing_needs(recipe: Recipe, library: Library) -> tuple[Need, ...]:
-    """Return the needs of which the library lacks a file; no blob is hashed again."""
+    """Return the needs, without optional ones, of which the library lacks a file; no blob is hashed again."""
 
     def is_missing(need: Need) -> bool:
         try:
@@ -130,7 +137,7 @@ def missing_needs(recipe: Recipe, library: Library) -> tuple[Need, ...]:
             return True
         return False
 
-    return tuple(need for need in recipe.needs if is_missing(need))
+    return tuple(need for need in recipe.needs if not need.optional and is_missing(need))
 
 
 def as_requested(need: Need, snapshot: Snapshot) -> Snapshot:

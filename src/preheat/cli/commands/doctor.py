@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds
@@ -23,12 +24,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def line_of(source: PullSource, snapshot: Snapshot) -> Line:
         return measure_line(source.hub, snapshot, min(options.connections, _MANY))
 
-    config = wiring.config
-    inputs = DoctorInputs(wiring.sources, line_of, config.environ, options.app or "", config.ca_file)
+    config, app = wiring.config, (recipe.typed or FILE_NAME) if recipe is not None else ""
+    inputs = DoctorInputs(wiring.sources, line_of, config.environ, app, config.ca_file)
     # doctor checks the certificates too, so a missing file must not end it here.
     if config.ca_file is not None and not config.ca_file.is_file():
         wiring.config = replace(config, ca_file=None)
     symptoms, found = doctor(recipe, wiring.library, inputs, wiring.console)
+    found = [replace(one, command=as_typed(one.command, options)) for one in found]
     figures = {"app": recipe.name if recipe else "", "remedies": found, "symptoms": symptoms}
     wiring.console.done(figures, _lines(found))
     return 0

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat pull`; return the exit status."""
+    if not options.what and not Path(FILE_NAME).is_file():
+        raise UsageError(
+            f"no model and no app is named, and there is no {FILE_NAME} here",
+            hint="preheat pull owner/name; preheat recipes lists the apps that it knows",
+        )
     asked = options.what or [FILE_NAME]
     what = [words if wiring.names_app(words) else _named(words, options) for words in asked]
     files = (*options.files, *(f"!{pattern}" for pattern in options.exclude))

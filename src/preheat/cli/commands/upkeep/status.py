@@ -2,17 +2,21 @@
 
 import argparse
 import time
+from dataclasses import replace
 
 from preheat.api import status
+from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.verbs.upkeep.running_notes import MIRROR, RunningProcess
 from preheat.verbs.upkeep.status import LibraryStatus, Status
 
 
-def command(options: argparse.Namespace, wiring: Wiring) -> int:  # noqa: ARG001 - every command has the same form
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat status`; return the exit status."""
     found = status(session=wiring)
+    steps = (replace(step, command=as_typed(step.command, options)) for step in found.steps)
+    found = replace(found, steps=tuple(steps))
     wiring.console.done(_facts(found), "\n".join(_lines(found)))
     return 0
 
