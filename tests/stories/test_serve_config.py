@@ -134,3 +134,18 @@ def test_an_unknown_user_is_rejected(preheat: Preheat) -> None:
         told = preheat("serve-config", kind, "--user", "nobody-of-that-name")
         assert told.status == 2
         assert "has no user 'nobody-of-that-name'" in told.err
+
+
+def test_the_guard_of_a_compose_file_is_never_replaced_by_another_version(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(RECIPE.replace("{port}", "7860"))
+    assert preheat("serve-config", "compose").status == 0
+    [guard] = preheat.library.glob("guard-*.pyz")
+    before = guard.stat()
+    older = guard.with_name("guard-000000000000.pyz")
+    guard.rename(older)
+    assert preheat("serve-config", "compose").status == 0
+    assert (older.stat().st_ino, guard.read_bytes()) == (before.st_ino, older.read_bytes())
+    kept = guard.stat().st_ino
+    assert preheat("serve-config", "compose").status == 0
+    assert guard.stat().st_ino == kept
+    assert sorted(preheat.library.glob("guard-*")) == sorted([guard, older])

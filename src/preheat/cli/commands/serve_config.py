@@ -24,7 +24,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
     terms = _terms(options)
-    recipe = fitting(recipe, wiring.console)
+    if not terms.built:  # what is in an image was decided when it was built
+        recipe = fitting(recipe, wiring.console)
     require_inside(recipe, wiring.permissions)
     if options.kind == "systemd":
         words = (str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options))

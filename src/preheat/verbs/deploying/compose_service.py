@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.core.events import Listener, Noted
 from preheat.deploy.container_image import ContainerImage, app_image
 from preheat.deploy.container_port import container_port
-from preheat.deploy.guard_zip import write_guard_zip
+from preheat.deploy.guard_zip import keep_guard_zip
 from preheat.deploy.service import Mount, Service
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
@@ -33,8 +33,9 @@ def compose_service(
     terms: ServiceTerms,
     on_event: Listener,
 ) -> tuple[Service, ContainerImage]:
-    """Return the service of an app and its image; place the app's views, and write the guard into the library.
+    """Return the service of an app and its image.
 
+    Places the app's views, and writes the guard into the library, or into the app's folder if that is not permitted.
     The container reads the library, and writes to the app's folder and to memory. `environ` are this machine's
     variables, for the app's Python. Raise NotPreloaded and Occupied as `place_needs` does.
     """
@@ -68,8 +69,8 @@ def compose_service(
         said = f"{service.user} in place of root, who owns {recipe.folder}: the app cannot write there; --user NAME"
         on_event(Noted("user", said))
     placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
-    guard = library.root / "guard.pyz"
-    write_guard_zip(guard)
+    # The library of a group may belong to another user.
+    guard = keep_guard_zip(library.root, recipe.folder)
     homes = {"HOME": _TMP, **_homes(recipe)}
     words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
     ready = ("--ready", recipe.ready) if recipe.ready else ()

@@ -70,7 +70,8 @@ def _check_user(user: str, recipe: Recipe, library: Library, on_event: Listener)
     if uid == 0:
         on_event(Noted("user", f"root, since {recipe.folder} belongs to root; another one: --user NAME"))
     elif os.path.lexists(library.root) and library.root.stat().st_uid != uid:
-        on_event(Noted("library", f"{library.root} belongs to another user; {user} must be able to write to it"))
+        said = f"{library.root} belongs to another user: {user} can use it, but not place or change views there"
+        on_event(Noted("library", said))
 
 
 def _path(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, str]:
