@@ -164,7 +164,7 @@ def test_the_page_is_reached_from_outside_as_a_user_who_cannot_change_the_librar
     assert (said["user"], said["home"]) == (USER, "/tmp")
     assert said["writes"] == ["/tmp", ".", "~"]
     assert podman("inspect", "-f", "{{.HostConfig.ReadonlyRootfs}}", container) == "true"
-    podman("healthcheck", "run", container)
+    assert until(lambda: works("podman", "healthcheck", "run", container), 60)
     for _ in range(5):
         page(compose.port, "/orphan")
     assert until(lambda: page(compose.port)["zombies"] == 0)

@@ -112,7 +112,7 @@ def _health(service: Service) -> list[str]:
         "      test:",
         *(f"        - {_quoted(word)}" for word in ("CMD", *service.check)),
         "      interval: 10s",
-        "      timeout: 5s",
+        "      timeout: 10s",
         "      retries: 3",
         f"      # Failed checks do not count while the app loads: {said}.",
         f"      start_period: {start_s:.0f}s",
