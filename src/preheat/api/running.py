@@ -53,7 +53,8 @@ class Guarding:
     recipe's. `alive`: the liveness probe. `front`: the app's public address, held by the guard; with `standby`, a new
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
     read the weights into the page cache while the app starts. `memory_snapshot`: restore the app from its memory
-    snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md).
+    snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md). `idle_after_s`: save and
+    end the app when no client has been connected to its front for so long; the next client restores it; 0: never.
     """
 
     pull: bool = False
@@ -68,12 +69,18 @@ class Guarding:
     warm_up: bool = True
     mmap_weights: bool = False
     memory_snapshot: bool = False
+    idle_after_s: float = 0.0
     network: Literal["free", "watch", "none"] = "free"
 
     def __post_init__(self) -> None:
         if self.patience.max_restarts < 0:
             raise UsageError(
                 f"the number of restarts must be at least 0, not {self.patience.max_restarts}", hint="--max-restarts 3"
+            )
+        if self.idle_after_s and (not self.front or self.standby):
+            raise UsageError(
+                "an idle app is ended only behind a front that holds its port, and without a standby",
+                hint="--front 0.0.0.0:7860 --memory-snapshot --idle-after 15m",
             )
 
 
@@ -144,6 +151,8 @@ def _supervise(
 
 def _with_snapshots(recipe: Recipe, session: Session, guarding: Guarding) -> bool:
     wanted = guarding.memory_snapshot or recipe.memory_snapshot
+    if guarding.idle_after_s and not wanted:
+        raise UsageError("only an app whose memory is saved can be ended when idle", hint="add --memory-snapshot")
     if wanted and recipe.hub:
         session.on_event(Noted("no memory snapshots", "the app asks a hub on a port that is another one at each start"))
     return wanted and not recipe.hub
@@ -168,6 +177,7 @@ def _memory_policy(
         identity=hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest(),
         first=recipe.first,
         first_within_s=guarding.patience.ready_within_s,
+        idle_after_s=guarding.idle_after_s,
         code=tuple(str(place) for place in (recipe.folder, site_packages) if place is not None),
     )
 

@@ -164,6 +164,12 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
         help="restore the ready app from memory with CRIU instead of starting it; the first start makes the snapshot",
     )
     verb.add_argument(
+        "--idle-after",
+        metavar="TIME",
+        help="save and end an app that no client has been connected to for TIME; the next client restores it"
+        " (with --front and --memory-snapshot)",
+    )
+    verb.add_argument(
         "--network",
         choices=["free", "watch", "none"],
         default="free",

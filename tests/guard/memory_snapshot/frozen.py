@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,9 +57,13 @@ inotify = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
 ctypes.CDLL(None).inotify_add_watch(inotify, watched.encode(), 0x100)  # IN_CREATE
 with open(mapped_path, "rb") as file:
     weights = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+one_at_a_time = threading.Lock()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        with one_at_a_time:
+            self.answer()
+    def answer(self):
         global count
         count += 1
         before = ticks
@@ -71,7 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             noticed = len(os.read(inotify, 4096)) > 0
         except BlockingIOError:
             noticed = False
-        time.sleep(0.1)
+        time.sleep(0.05)
         body = json.dumps({
             "started": started, "count": count, "ticks": ticks > before, "child": shared[0], "epoll": woken,
             "inotify": noticed, "weights": weights[:4].decode(),
@@ -102,6 +107,7 @@ class Frozen:
         self.program.write_text(code)
         self.identity = "one"
         self.first = ""
+        self.idle_after_s = 0.0
         self.criu = CRIU
 
     @contextmanager
@@ -114,7 +120,9 @@ class Frozen:
             cwd=str(self.program.parent),
             ready=f"http://127.0.0.1:{'{port}' if front else self.port}/",
         )
-        policy = MemoryPolicy(str(self.snapshots), self.identity, self.first, 30.0, (str(self.program.parent),))
+        policy = MemoryPolicy(
+            str(self.snapshots), self.identity, self.first, 30.0, self.idle_after_s, (str(self.program.parent),)
+        )
         patience = RestartPolicy(stop_within_s=5, max_restarts=3, backoff_s=0.01, ready_within_s=30)
         supervised = Supervised(self.port if not front else int(front.rpartition(":")[2]))
         options = GuardOptions(app, patience, GuardSetup(name="app", front=front, memory=policy))
@@ -149,6 +157,10 @@ class Supervised:
         """Return whether the app is ready."""
         return any(isinstance(event, Changed) and event.life == "running" for event in self.events)
 
+    def lives(self) -> list[str]:
+        """List the states of the app so far."""
+        return [event.life for event in self.events if isinstance(event, Changed)]
+
     def notices(self) -> list[str]:
         """List what the user was told."""
         return [event.words for event in self.events if isinstance(event, Notice)]
@@ -161,8 +173,8 @@ class Supervised:
         """List the PIDs of the app's starts."""
         return [event.pid for event in self.events if isinstance(event, AppStarted)]
 
-    def ask(self) -> dict[str, object]:
+    def ask(self) -> dict[str, Any]:
         """Ask the app."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=10) as answer:
-            found: dict[str, object] = json.load(answer)
+            found: dict[str, Any] = json.load(answer)
             return found

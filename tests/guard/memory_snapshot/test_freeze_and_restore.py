@@ -4,11 +4,13 @@ import os
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.guard.apps import free_port, until
+from tests.guard.apps import free_port, runs, until
 from tests.guard.memory_snapshot.frozen import HOLDER, Frozen, needs_criu
 
 pytestmark = needs_criu
@@ -20,7 +22,7 @@ def frozen(tmp_path: Path) -> Frozen:
     return Frozen(tmp_path)
 
 
-def made(frozen: Frozen) -> dict[str, object]:
+def made(frozen: Frozen) -> dict[str, Any]:
     """Start the app once, so that it has a snapshot; return its last answer before it."""
     with frozen.start() as app:
         assert app.was_told(MADE), app.notices()
@@ -199,3 +201,41 @@ def test_no_criu_is_said_once_and_the_app_is_started(frozen: Frozen, tmp_path: P
     with frozen.start() as app:
         assert app.was_told("no memory snapshots")
         assert app.ask()["count"]
+
+
+@pytest.mark.slow
+def test_an_idle_app_is_ended_and_the_next_client_waits_for_it(frozen: Frozen) -> None:
+    frozen.idle_after_s = 3.0
+    with frozen.start(front=f"127.0.0.1:{free_port()}") as app:
+        assert app.was_told(MADE), app.notices()
+        before = app.ask()
+        for nap in range(1, 4):
+            assert until(lambda: app.lives().count("idle") == nap, 20), app.events  # noqa: B023 - asked at once
+            assert not [pid for pid in app.pids() if runs(pid)], app.events
+            after = app.ask()
+            assert after["started"] == before["started"]
+            assert after["count"] > before["count"], "what clients did before is remembered"
+            before = after
+
+
+@pytest.mark.slow
+def test_an_app_with_an_open_connection_is_not_idle(frozen: Frozen) -> None:
+    frozen.idle_after_s = 0.5
+    port = free_port()
+    with frozen.start(front=f"127.0.0.1:{port}") as app, socket.create_connection(("127.0.0.1", port)) as client:
+        assert app.was_told(MADE), app.notices()
+        assert not until(lambda: "idle" in app.lives(), 3)
+        client.close()
+        assert until(lambda: "idle" in app.lives(), 20), app.events
+
+
+@pytest.mark.slow
+def test_many_clients_wake_an_idle_app_once(frozen: Frozen) -> None:
+    frozen.idle_after_s = 3.0
+    with frozen.start(front=f"127.0.0.1:{free_port()}") as app:
+        assert app.was_told(MADE), app.notices()
+        assert until(lambda: "idle" in app.lives(), 20), app.events
+        with ThreadPoolExecutor(20) as clients:
+            answers = list(clients.map(lambda _: app.ask(), range(20)))
+        assert len({answer["started"] for answer in answers}) == 1
+        assert len(app.pids()) == 2

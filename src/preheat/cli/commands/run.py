@@ -30,6 +30,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         warm_up=options.warm_up,
         mmap_weights=options.mmap_weights,
         memory_snapshot=options.memory_snapshot,
+        idle_after_s=read_seconds(options.idle_after) if options.idle_after else 0.0,
         network=options.network,
     )
     status = run_app(recipe, wiring, guarding)

@@ -29,20 +29,22 @@ class MemoryPolicy:
 
     `identity` is a text with everything that was given to the app when it started: command, variables, models. `first`
     is the app's first use, a probe (guard/probes): it must succeed before a snapshot is made, and after each restore.
-    `first_within_s` is how long a command may take for it. `code` are the folders with the app's code and packages.
+    `first_within_s` is how long a command may take for it. An app with a front that nobody has used for `idle_after_s`
+    seconds is saved and ended; 0: never. `code` are the folders with the app's code and packages.
     """
 
     folder: str
     identity: str
     first: str = ""
     first_within_s: float = 600.0
+    idle_after_s: float = 0.0
     code: Sequence[str] = ()
 
 
 class MemorySnapshots:
     """The memory snapshots of the app that a guard supervises; `ring` is called when there is a new notice.
 
-    Raise CannotFreeze if none can be made or restored here.
+    Raise CannotFreeze if none can be made or restored here, ValueError for an invalid first use.
     """
 
     ring: Ring = staticmethod(silent)
@@ -56,6 +58,9 @@ class MemorySnapshots:
         identity = f"{machine_identity(self._criu)}\0{os.geteuid()}\0{policy.identity}"
         self.key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         self._place = os.path.join(policy.folder, self.key[:16])
+        if policy.first:
+            parse_probe(policy.first, Tail(), env=environ)
+        self.saved_at = float("-inf")  # when the last snapshot was begun, as time.monotonic()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -90,12 +95,17 @@ class MemorySnapshots:
             time.sleep(_GLANCE_S)
         return self._first_use(app)
 
-    def freeze_soon(self, frozen: Freezable, app: App) -> None:
-        """Make a memory snapshot in a thread after the first use, unless there is one or one is being made."""
+    def freeze_soon(self, frozen: Freezable, app: App | None) -> bool:
+        """Make a memory snapshot in a thread, unless one is being made; return whether one was begun.
+
+        With the `app`, after its first use, and only if there is none.
+        """
         busy = self._thread is not None and self._thread.is_alive()
-        if not busy and not os.path.isdir(self._place) and not self._closed.is_set():
-            self._thread = threading.Thread(target=self._freeze, args=(frozen, app), name="freeze", daemon=True)
-            self._thread.start()
+        if busy or self._closed.is_set() or (app is not None and os.path.isdir(self._place)):
+            return False
+        self._thread = threading.Thread(target=self._freeze, args=(frozen, app), name="freeze", daemon=True)
+        self._thread.start()
+        return True
 
     def stop(self) -> None:
         """Make no more snapshots."""
@@ -118,16 +128,18 @@ class MemorySnapshots:
             probe = replace(probe, within_s=self.policy.first_within_s)
         return "" if probe.ready() else f"its first use failed: {self.policy.first}"
 
-    def _freeze(self, frozen: Freezable, app: App) -> None:
+    def _freeze(self, frozen: Freezable, app: App | None) -> None:
         try:
-            fault = self._first_use(app)
+            fault = "" if app is None else self._first_use(app)
             if fault:
                 raise CannotFreeze(fault)
+            began = time.monotonic()
             saved = freeze(frozen, self._criu, self._place, self.key, self._closed.is_set)
         except CannotFreeze as error:
             if not self._closed.is_set():
                 self._say(f"no memory snapshot: {error}")
             return
+        self.saved_at = began
         self._remove_others()
         self._say(
             f"memory snapshot made: {saved.size / 1e6:.0f} MB for {saved.resident / 1e6:.0f} MB of memory;"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from preheat.guard.model.exit_words import describe_exit
 
-State = Literal["stopped", "starting", "running", "backoff", "fatal"]
+State = Literal["stopped", "starting", "running", "idle", "backoff", "fatal"]
 Action = Literal["nothing", "start", "stop", "restart"]
 
 
@@ -50,7 +50,8 @@ class LifeSigns:
     If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `end_kind` a
     text that is equal for ends of the same kind. If no process could be started, `cannot_start` is the reason.
     `silent_s` is how long the app has not responded, in seconds from when a response was due. `spare`: a standby
-    instance is ready. `chance` is a random number between 0 and 1, for the jitter.
+    instance is ready. `idle`: nobody uses the app, and its memory is saved. `wanted`: a client waits for an idle app.
+    `chance` is a random number between 0 and 1, for the jitter.
     """
 
     alive: bool
@@ -61,6 +62,8 @@ class LifeSigns:
     end_kind: str = ""
     silent_s: float = 0.0
     spare: bool = False
+    idle: bool = False
+    wanted: bool = False
     chance: float = 0.0
 
 
@@ -95,6 +98,8 @@ def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> t
         return _start(life, now), "start"
     if life.state == "backoff":
         return (_start(life, now), "start") if now >= life.until else (life, "nothing")
+    if life.state == "idle":
+        return (_start(life, now), "start") if signs.wanted else (life, "nothing")
     if life.state == "running" and now - life.since >= patience.steady_after_s:
         life = replace(life, restarts=0)
     if not signs.alive:
@@ -103,6 +108,8 @@ def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> t
         ending = f"running, but not responding for {signs.silent_s:.0f} s"
         life, action = _restart(life, signs, now, patience, ending)
         return life, "restart" if action == "start" else "stop"
+    if life.state == "running" and signs.ready and signs.idle:
+        return replace(life, state="idle", since=now, detail="not used; the next client wakes it"), "stop"
     if life.state == "running":
         return (life if signs.ready else replace(life, since=now)), "nothing"
     if signs.ready:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Callable, Dict, List
 
 from preheat.guard.kernel.descriptors import raise_limit
+from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.net.small_http import HttpReply, RequestThreads, listen
 
-_CHUNK = 64 * 1024
-_MOST_BUFFERED = 256 * 1024
+_CHUNK, _MOST_BUFFERED = 64 * 1024, 256 * 1024
 _CONNECT_S = 5.0
-# Descriptors reserved for probes, the status address, the app's pipes, and connections above the limit.
+# Descriptors for probes, the status address, the app's pipes, and connections above the limit.
 _RESERVED = 256
 _MOST_RELAYED = 16384
+_MOST_HELD = 1024
 
 
 class _End:
@@ -66,6 +68,9 @@ class Front:
         self._epoll = select.epoll()
         self._closed = threading.Event()
         self._given: List[int] = []
+        self._held: List[socket.socket] | None = None
+        self._used_at = time.monotonic()
+        self.on_held: Ring = silent
         threading.Thread(target=self._accept, name="front", daemon=True).start()
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
@@ -73,8 +78,32 @@ class Front:
         threading.Thread(target=self._relay, name="relay", daemon=True).start()
 
     def route(self, port: int | None) -> None:
-        """Relay new connections to `port`; None sends the waiting response instead."""
-        self._target = port
+        """Relay new connections to `port`, and those that are held; None sends the waiting response instead."""
+        held: List[socket.socket] = []
+        with self._lock:
+            if port is not None and port != self._target:
+                self._used_at = time.monotonic()
+                held, self._held = self._held or [], None
+            self._target = port
+        for client in held:
+            self._serve(client)
+
+    def hold(self) -> bool:
+        """Let new clients wait for the next `route`; return False, and change nothing, while there are connections."""
+        with self._lock:
+            if any(self._counts.values()):
+                return False
+            self._target, self._held = None, []
+            return True
+
+    def holds_clients(self) -> bool:
+        """Return whether clients wait for the next `route`."""
+        return bool(self._held)
+
+    def unused_s(self) -> float:
+        """Return the seconds since the last connection ended, or the last `route`; 0 while there is one."""
+        with self._lock:
+            return 0.0 if any(self._counts.values()) else time.monotonic() - self._used_at
 
     def connections(self, port: int) -> int:
         """Return the number of open connections to `port`."""
@@ -97,6 +126,8 @@ class Front:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for client in self._held or ():
+            client.close()
         with suppress(OSError):
             self._wake.send(b"!")
 
@@ -110,27 +141,42 @@ class Front:
                 # Too many open files: retry accept when some connections may have closed.
                 self._closed.wait(0.05)
                 continue
-            target = self._target
-            if target is None or not self._count(target):
-                self._desk.answer(client, self._waiting)
-                continue
-            try:
-                threading.Thread(target=self._connect, args=(client, target), daemon=True).start()
-            except RuntimeError:
-                self._uncount(target)
-                client.close()
+            self._serve(client)
 
-    def _count(self, port: int) -> bool:
-        """Reserve one connection to `port`; return False if the limit is reached.
+    def _serve(self, client: socket.socket) -> None:
+        target = self._count()
+        if target is None:
+            if not self._keep(client):
+                self._desk.answer(client, self._waiting)
+            return
+        try:
+            threading.Thread(target=self._connect, args=(client, target), daemon=True).start()
+        except RuntimeError:
+            self._uncount(target)
+            client.close()
+
+    def _keep(self, client: socket.socket) -> bool:
+        """Let a client wait for the next `route`, if that is wanted; return whether it waits."""
+        with self._lock:
+            if self._held is None or len(self._held) >= _MOST_HELD:
+                return False
+            self._held.append(client)
+        self.on_held()
+        return True
+
+    def _count(self) -> int | None:
+        """Reserve one connection; return the port to connect to. None if there is none, or the limit is reached.
 
         Connections are counted before they are opened, so that an instance that drains does not end in between. Each
         one uses two descriptors, and the guard needs some to probe and restart its app.
         """
         with self._lock:
-            if sum(self._counts.values()) >= self._most:
-                return False
+            port = self._target
+            if port is None or sum(self._counts.values()) >= self._most:
+                return None
             self._counts[port] = self._counts.get(port, 0) + 1
-            return True
+            self._used_at = time.monotonic()
+            return port
 
     def _connect(self, client: socket.socket, target: int) -> None:
         try:
@@ -153,6 +199,7 @@ class Front:
     def _uncount(self, port: int) -> None:
         with self._lock:
             self._counts[port] -= 1
+            self._used_at = time.monotonic()
 
     def _relay(self) -> None:
         while not self._closed.is_set():

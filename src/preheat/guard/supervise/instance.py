@@ -41,7 +41,7 @@ class Instance:
         self._ask_every_s = ask_every_s
         self._say = say
         self.port = port
-        self.restored = saved is not None
+        self.restored = 0.0 if saved is None else saved.saved.start_s  # the seconds that its start had taken
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
         self._oom_kills = oom_kills()

@@ -89,15 +89,19 @@ class Instances:
         assert self.serving is not None
         return self.serving
 
-    def freeze_soon(self) -> None:
-        """Make a memory snapshot of the serving instance, which has just become ready."""
+    def freeze_soon(self, *, again: bool = False) -> bool:
+        """Make a memory snapshot of the serving instance, which is ready; return whether one was begun.
+
+        An instance that was restored has one already; it is replaced only with `again`.
+        """
         serving = self.serving
-        if self._memory is not None and serving is not None and not serving.restored:
-            start_s = (serving.ready_at() or serving.began) - serving.began
-            process = serving.process
-            code = self._memory.policy.code
-            frozen = Freezable(process.pid, process.warden, serving.port or 0, start_s, process.pipes, code)
-            self._memory.freeze_soon(frozen, serving.app)
+        if self._memory is None or serving is None or (serving.restored and not again):
+            return False
+        start_s = serving.restored or (serving.ready_at() or serving.began) - serving.began
+        process = serving.process
+        code = self._memory.policy.code
+        frozen = Freezable(process.pid, process.warden, serving.port or 0, start_s, process.pipes, code)
+        return self._memory.freeze_soon(frozen, None if again else serving.app)
 
     def renew(self) -> None:
         """Request a planned restart: once a new instance is ready, it serves and the old one drains."""

@@ -16,6 +16,7 @@ from preheat.guard.model.wakeup import Bell
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.process.process import CannotStart, Output
 from preheat.guard.status.app_status import AppStatus
+from preheat.guard.supervise.idle_watch import IdleWatch
 from preheat.guard.supervise.instances import Instances, StandbyPolicy
 from preheat.guard.supervise.signals import Requests
 from preheat.guard.systemd_notify import Systemd
@@ -150,8 +151,7 @@ class _Supervision:
             memory=parts.memory,
         )
         self._memory = parts.memory
-        if self._memory is not None:
-            self._memory.ring = bell.ring
+        self._idle = IdleWatch(self._front, self._memory, self._instances, bell.ring)
 
     def run(self, stop: Callable[[], bool] | None) -> Outcome:
         holder = self._check()
@@ -175,7 +175,7 @@ class _Supervision:
                 self._instances.end_serving()
             # Route first: a client that saw /readyz succeed is not to get the waiting page.
             self._instances.route()
-            self._note(look)
+            self._note(look, life)
             self._move(life)
             if life.over:
                 return self._outcome(self._last_status())
@@ -238,12 +238,14 @@ class _Supervision:
     def _next_look_s(self) -> float:
         """Return the seconds until the next timed action is due; events ring the bell before that."""
         now = time.monotonic()
-        if self._life.state == "backoff":
+        if self._life.state == "idle":
+            due = 3600.0  # a client rings
+        elif self._life.state == "backoff":
             due = self._life.until - now
         elif self._life.state == "starting":
             due = self._life.since + self._patience.ready_within_s - now
         else:
-            due = _SELDOM_S if self._patience.hang_after_s > 0 else 3600.0
+            due = min(_SELDOM_S if self._patience.hang_after_s > 0 else 3600.0, self._idle.next_look_s())
             steady_in = self._life.since + self._patience.steady_after_s - now
             if steady_in > 0:
                 due = min(due, steady_in)
@@ -255,6 +257,8 @@ class _Supervision:
         if self._failed is not None and self._life.state != "backoff":
             return self._failed
         serving = self._instances.serving
+        if self._life.state == "idle":
+            return LifeSigns(alive=False, wanted=self._idle.is_wanted())
         if serving is None:
             return LifeSigns(alive=False)
         if not serving.process.alive() and self._life.state != "backoff":
@@ -262,11 +266,13 @@ class _Supervision:
             self._instances.end_serving()
         if self._life.state == "backoff":
             return LifeSigns(alive=False)
-        return serving.look(spare=self._instances.spare_ready())
+        look = serving.look(spare=self._instances.spare_ready())
+        settled = look.alive and look.ready and self._life.state == "running"
+        return replace(look, idle=True) if settled and self._idle.may_end() else look
 
-    def _note(self, look: LifeSigns) -> None:
+    def _note(self, look: LifeSigns, life: Life) -> None:
         serving = self._instances.serving
-        self._app_status.ready = look.alive and look.ready
+        self._app_status.ready = (look.alive and look.ready) or life.state == "idle"
         ready_at = serving.ready_at() if serving is not None else None
         if self._app_status.ready and ready_at is not None:
             self._app_status.became_ready(ready_at)
@@ -276,7 +282,7 @@ class _Supervision:
         self._app_status.life = life
         if life.state != before.state or life.starts != before.starts:
             self._on_event(Changed(life.state, life.detail, time.monotonic() - self._began))
-        if life.state == "running" and before.state != "running":
+        if life.state == "running" and before.state == "starting":
             self._instances.freeze_soon()
 
     def _last_status(self) -> int:
