@@ -33,7 +33,8 @@ def set_up(names: set[str]) -> None:
             (folder / "ready").touch()
         other = PLACE / "elsewhere" / name
         if not other.exists():
-            subprocess.run(("cp", "-a", "--reflink=auto", str(folder), str(other.parent / name)), check=True)
+            other.parent.mkdir(exist_ok=True)
+            subprocess.run(("cp", "-a", "--reflink=auto", str(folder), str(other)), check=True)
             subprocess.run(("chown", "-R", "12346:12346", str(other)), check=True)
     if not (NODE / "node_modules").is_dir() and shutil.which("npm"):
         NODE.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Sequence
 
 from preheat.guard.kernel import namespaces
@@ -47,16 +47,12 @@ class OverlayMounts:
     """
 
     def __init__(self, folders: Sequence[str], through: Sequence[str]) -> None:
-        points = sorted({point for point, _ in namespaces.mount_points()} - {"/"})
+        points = _points()
         self.folders = tuple(_outermost(sorted({os.path.realpath(one) for one in folders} - {"/"}), points))
-        kept = {os.path.realpath(one) for one in through} | {one for one in points if one not in self.folders}
-        self._kept = [one for one in sorted(kept) if any(_is_below(one, folder) for folder in self.folders)]
+        self._through = frozenset(map(os.path.realpath, through))
+        self._kept = self._to_keep(points)
         # The folders as they are without the overlays.
         self._originals = {one: _open(one) for one in self.folders}
-        opened = {one: _opened(one) for one in self._kept}
-        # Others may have been unmounted since they were listed.
-        self._through = {one: descriptor for one, descriptor in opened.items() if descriptor is not None}
-        self._kept = list(self._through)
         self._laid = False
         self._here = os.getcwd()
 
@@ -91,18 +87,33 @@ class OverlayMounts:
         """Mount the overlays with the layers below `at`, which `make` created; earlier overlays are removed."""
         os.chdir("/")
         if self._laid:
-            for folder in self.folders:
+            for folder in reversed(
+                self.folders
+            ):  # the inner ones first: below an outer one are the folder's own mounts
                 with suppress(OSError):
                     namespaces.unmount(folder)
         self._laid = True
-        for place in sorted((*self.folders, *self._kept)):
-            if place in self._originals:
-                self._overlay(place, at)
-            else:
-                source = "/proc/self/fd/%d" % self._through[place]
+        with ExitStack() as until:
+            # Open only while the overlays are mounted: an open descriptor keeps others from unmounting a disk.
+            through: dict[str, int] = {}
+            for place in self._to_keep(_points()):
                 with suppress(FileNotFoundError):  # unmounted and removed since it was listed
-                    namespaces.mount(source, place, namespaces.BIND | namespaces.RECURSIVE)
+                    through[place] = _open(place)
+                    until.callback(os.close, through[place])
+            self._kept = list(through)
+            for place in sorted((*self.folders, *through)):
+                if place in self._originals:
+                    self._overlay(place, at)
+                else:
+                    source = "/proc/self/fd/%d" % through[place]
+                    with suppress(FileNotFoundError):
+                        namespaces.mount(source, place, namespaces.BIND | namespaces.RECURSIVE)
         os.chdir(self._here)  # now the folder in the overlay
+
+    def _to_keep(self, points: Sequence[str]) -> list[str]:
+        """Return what stays as it is below the folders: other mounts, and the folders `through`."""
+        kept = self._through | {one for one in points if one not in self.folders}
+        return [one for one in sorted(kept) if any(_is_below(one, folder) for folder in self.folders)]
 
     def _overlay(self, folder: str, at: str) -> None:
         layers = [_open(self.layer(at, folder, which)) for which in (_UPPER, _WORK)]
@@ -132,11 +143,8 @@ def imitate(folder: str, other: str) -> None:
         os.chown(other, like.st_uid, like.st_gid)
 
 
-def _opened(path: str) -> int | None:
-    try:
-        return _open(path)
-    except FileNotFoundError:
-        return None
+def _points() -> list[str]:
+    return sorted({point for point, _ in namespaces.mount_points()} - {"/"})
 
 
 def _outermost(folders: Sequence[str], points: Sequence[str]) -> list[str]:
