@@ -1,6 +1,7 @@
 """Local hub: a mirror on loopback in place of an app's hubs, and the variables that lead the app's clients to it."""
 
 import contextlib
+import json
 import ssl
 import tempfile
 from collections import Counter
@@ -15,6 +16,7 @@ from preheat.core.installation import is_installed
 from preheat.core.ref import hub_of_host
 from preheat.guard.model.app import App
 from preheat.library.library import Library
+from preheat.mirror import intercept
 from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.api.folders import Shelf
@@ -159,13 +161,19 @@ def _proxy(lead: Lead, environ: Mapping[str, str], folder: Path, on_event: Liste
         authority = SiteAuthority(folder, "preheat run")
         trusted_beside(authority.certificate, Path(known), bundle)
     with InterceptingProxy(authority, answer) as proxy:
-        yield replace(lead, proxied=proxied(proxy.url, bundle if authority is not None else None), refused=refused)
+        variables = proxied(proxy.url, bundle if authority is not None else None, environ)
+        yield replace(lead, proxied=variables, refused=refused)
     for host, count in refused.most_common():
         on_event(Noted(host, f"requests refused, as this start has no network: {count}"))
 
 
-def proxied(url: str, bundle: Path | None) -> dict[str, str]:
-    """Return the variables that lead an app's clients to a proxy, and let them trust the authorities in `bundle`."""
-    # node reads the variables of a proxy only if it is told to (22.21 and later).
-    led = dict.fromkeys(PROXY_VARIABLES, url) | {"NODE_USE_ENV_PROXY": "1"}
+def proxied(url: str, bundle: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that lead an app's clients to a proxy, and let them trust the authorities in `bundle`.
+
+    `environ` is the app's environment.
+    """
+    # node reads the variables of a proxy only if it is told to, and before 22.21 not at all.
+    script = json.dumps(str(Path(intercept.__file__).parent / "node_proxy.cjs"), ensure_ascii=False)
+    options = " ".join(filter(None, (f"--require={script}", environ.get("NODE_OPTIONS", ""))))
+    led = dict.fromkeys(PROXY_VARIABLES, url) | {"NODE_USE_ENV_PROXY": "1", "NODE_OPTIONS": options}
     return led if bundle is None else led | dict.fromkeys(TRUST_VARIABLES, str(bundle))

@@ -7,6 +7,7 @@ import random
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
 from preheat.net.http import Transport
 from preheat.net.response import PassedOn
+from preheat.verbs.local_hub import proxied
 from tests.authority import authority as hubs_authority
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after
@@ -121,3 +123,44 @@ def test_no_request_makes_the_proxy_print_a_traceback(capfd: pytest.CaptureFixtu
                 while client.recv(65_536):
                     pass
     assert capfd.readouterr().err == ""
+
+
+NODE = """
+const https = require("https");
+function get(url) {
+  return new Promise((done, failed) => https.get(url, (answer) => {
+    const read = [];
+    answer.on("data", (piece) => read.push(piece)).on("end", () => done(Buffer.concat(read).length));
+  }).on("error", failed));
+}
+(async () => {
+  const [, url, missing] = process.argv;
+  const fetched = (await (await fetch(url)).arrayBuffer()).byteLength;
+  const again = (await fetch(missing)).status;
+  const posted = (await fetch(missing, { method: "POST", body: "x".repeat(300000) })).status;
+  console.log(JSON.stringify([fetched, await get(url), again, posted, process.env.MINE]));
+})();
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_node_is_led_to_the_proxy_and_ends_by_itself(hub: FlakyHub, tmp_path: Path) -> None:
+    lines: list[tuple[object, ...]] = []
+    said = ResponseLog(str(tmp_path / "notes"), lambda *words: lines.append(words), lambda: ["a program"])
+    (tmp_path / "mine.cjs").write_text("process.env.MINE = 'kept';")
+    # By another name than loopback's, which no proxy is asked for.
+    url = hub.url.replace("127.0.0.1", "hub.example.org").replace("localhost", "hub.example.org")
+    assert "hub.example.org" in url
+
+    def pass_on(method: str, asked: str, headers: Mapping[str, str], body: bytes) -> PassedOn:
+        return Transport(trusting()).pass_on(method, asked.replace("hub.example.org", "127.0.0.1"), headers, body)
+
+    authority = SiteAuthority(tmp_path, "test")
+    with InterceptingProxy(authority, pass_on, said) as proxy:
+        own = {"PATH": os.environ["PATH"], "NODE_OPTIONS": f"--require={tmp_path}/mine.cjs"}
+        environ = own | proxied(proxy.url, authority.certificate, own)
+        words = ("node", "-e", NODE, f"{url}/acme/tiny/resolve/main/model.safetensors", f"{url}/none")
+        done = subprocess.run(words, env=environ, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [9_000_000, 9_000_000, 404, 405, "kept"]
+    assert [line[1] for line in lines if line[0] == "body" and line[4] == 9_000_000] == [words[3]] * 2

@@ -63,7 +63,7 @@ def intercept(
                 namespaces.mount(str(bundle), str(place.resolve()), namespaces.BIND)
     log = ResponseLog(str(notes), _Log(notes / _LOG).note, lambda: ["a program"])
     with InterceptingProxy(authority, transport.pass_on, log, tunnels=True) as proxy:
-        yield Intercepted(proxied(proxy.url, bundle), proxy.rejected)
+        yield Intercepted(proxied(proxy.url, bundle, environ), proxy.rejected)
 
 
 class _Log:
