@@ -31,6 +31,8 @@ def set_up(names: set[str]) -> None:
             subprocess.run((sys.executable, "-m", "venv", "--clear", str(folder)), check=True)
             subprocess.run((folder / "bin/pip", "install", "--quiet", *VENVS[name].split()), check=True)
             (folder / "ready").touch()
+            # The user's own: pip and numba write there during a start.
+            subprocess.run(("chown", "-R", f"{TRACERS['user']}:{TRACERS['user']}", str(folder)), check=True)
         other = PLACE / "elsewhere" / name
         if not other.exists():
             other.parent.mkdir(exist_ok=True)
@@ -99,24 +101,22 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     root = work / "www"
     root.mkdir(parents=True)
-    known = json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
     mine = {name: str(PLACE / name / "bin/python") for name in VENVS}
     theirs = {name: str(PLACE / "elsewhere" / name / "bin/python") for name in VENVS}
     with SmallNet(work / "net", hosts(root)) as net:
         for program in chosen:
             program.serve(root)
             net.sites = hosts(root)
-            told = known.setdefault(program.name, {})
-            told["versions"] = versions(program)
+            found: dict[str, Any] = {"versions": versions(program)}
             for tracer in asked.tracers or TRACERS:
                 more = {} if asked.preheat is None else {"preheat": asked.preheat}
                 # The first start fills what belongs to no start: bytecode, the page cache.
                 judge = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], starts=2, **more)
                 verdict = judge.judge(program)
-                told[tracer] = figures(verdict)
-                print(line(program.name, tracer, told[tracer]), flush=True)
+                found[tracer] = figures(verdict)
+                print(line(program.name, tracer, found[tracer]), flush=True)
             if not asked.keep:
-                keep(known, work)
+                keep(program.name, found, work)
     if not asked.keep:
         shutil.rmtree(work)
     else:
@@ -124,9 +124,11 @@ def main() -> int:
     return 0
 
 
-def keep(found: dict[str, Any], work: Path) -> None:
-    """Write what was found so far, in the order of the table."""
-    kept = {program.name: found[program.name] for program in PROGRAMS if program.name in found}
+def keep(name: str, found: dict[str, Any], work: Path) -> None:
+    """Write what was found about one program, in the order of the table; what is known of others stays."""
+    known = json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
+    known[name] = known.get(name, {}) | found
+    kept = {program.name: known[program.name] for program in PROGRAMS if program.name in known}
     RESULTS.write_text(json.dumps({"machine": describe(work), "programs": kept}, indent=1) + "\n")
 
 

@@ -152,7 +152,7 @@ def test_strace_tells_opens_and_how_much_was_read_and_leaves_the_app_its_end(tmp
     odd.write_bytes(b"secret" * 2000)
     notes = tmp_path / "calls"
     notes.mkdir()
-    straced = Strace(str(notes))
+    straced = Strace(str(notes), amounts=True)
     code = f"""
 import mmap, os, sys
 name = {os.fspath(odd)!r}
@@ -172,6 +172,18 @@ sys.exit(3)
     assert seen[str(odd), False].read == 100 + 50 + 4096 + 1000
     assert (str(tmp_path / "made"), True) in seen
     assert "secret" not in "".join(path.read_text("latin-1") for path in notes.iterdir())
+
+
+def test_strace_stops_a_program_at_its_opens_only(tmp_path: Path) -> None:
+    if not Strace.available():
+        pytest.skip("strace is not here, or may not trace")
+    straced = Strace(str(tmp_path))
+    code = "import mmap, sys; [mmap.mmap(-1, 4096).close() for _ in range(100)]; open(sys.executable, 'rb').read()"
+    subprocess.run(straced.around([sys.executable, "-c", code]), check=True)
+    seen = {one.path: one.read for one in straced.close()}
+    assert seen[os.path.realpath(sys.executable)] is None
+    lines = "".join(path.read_text("latin-1") for path in tmp_path.iterdir()).splitlines()
+    assert {line.split("(")[0].split()[1] for line in lines} <= {"open", "openat", "openat2", "creat"}
 
 
 def test_whether_strace_may_trace_is_found_out_as_any_user_and_leaves_nothing() -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Callable, Iterator
 
 from preheat.guard.kernel import process_tree
 
@@ -74,6 +74,26 @@ def _peer(text: str) -> tuple[str, int]:
 
 def _is_loopback(host: str) -> bool:
     return host == "::1" or host.startswith(("127.", "::ffff:127."))
+
+
+class AppPorts:
+    """The TCP ports on which an app listens, whose processes `pids` returns.
+
+    The processes are searched only when a socket has begun to listen, so that asking every 0.1 s costs an app little.
+    """
+
+    def __init__(self, pids: Callable[[], set[int]]) -> None:
+        self._pids = pids
+        self._known: set[str] = set()
+        self._own: set[str] = set()
+
+    def now(self) -> set[int]:
+        """Return the ports."""
+        listening = dict(_listening())
+        if not listening.keys() <= self._known:
+            held = {link for pid in self._pids() for link in _links(pid)}
+            self._known, self._own = set(listening), held & listening.keys()
+        return {port for socket, port in listening.items() if socket in self._own}
 
 
 def _listeners(port: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from typing import Callable, Iterator, Sequence
 
 from preheat.guard.witness.file_opens import Open
@@ -21,7 +22,7 @@ STRACE = "strace"
 
 _OPENING = ("open", "openat", "openat2", "creat")
 _READING = ("read", "readv", "pread64", "preadv", "preadv2")
-_CALLS = (*_OPENING, *_READING, "mmap")
+_AMOUNTS = (*_READING, "mmap")
 # -DDD: run strace in its own session, protected from signals to the app: without its tracer, the filtered program could
 # not open files any more. --seccomp-bpf: only the listed calls are slowed down. -ff: one log file per thread.
 _WORDS = ("-DDD", "-ff", "-qq", "-ttt", "-y", "-s", "0", "--seccomp-bpf", "-I", "never", "-e", "signal=none")
@@ -39,13 +40,14 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b
 class Strace:
     """Record the files opened by a program that is started with `around`; strace writes its logs to `folder`.
 
-    `lost` is set if not all logs could be read.
+    With `amounts`, reads and mappings are logged too: a program that maps memory for compiled code, as numba does, then
+    takes many times as long. `lost` is set if not all logs could be read.
     """
 
     how = STRACE
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: str, *, amounts: bool = False) -> None:
+        self._folder, self._amounts = folder, amounts
         self.lost = False
 
     @staticmethod
@@ -66,7 +68,8 @@ class Strace:
     def around(self, command: Sequence[str]) -> tuple[str, ...]:
         """Return the command line that runs `command` under strace, with unchanged PID, exit status and signals."""
         notes = os.path.join(self._folder, "calls")
-        return (STRACE, *_WORDS, "-o", notes, "-e", "trace=" + ",".join(_CALLS), "--", *command)
+        calls = (*_OPENING, *_AMOUNTS) if self._amounts else _OPENING
+        return (STRACE, *_WORDS, "-o", notes, "-e", "trace=" + ",".join(calls), "--", *command)
 
     def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
         """Return the opens in order.
@@ -83,8 +86,9 @@ class Strace:
                     break
                 for line in lines:
                     self._take(line, found, read)
-        seen = [Open(one.path, one.at, one.wrote, 0 if one.wrote else read.get(one.path, 0)) for one in found.values()]
-        return sorted(seen, key=lambda one: one.at)
+        if self._amounts:
+            found = {key: replace(one, read=0 if one.wrote else read.get(one.path, 0)) for key, one in found.items()}
+        return sorted(found.values(), key=lambda one: one.at)
 
     def _take(self, line: str, found: dict[tuple[str, bool], Open], read: dict[str, int]) -> None:
         match = _LINE.match(line)

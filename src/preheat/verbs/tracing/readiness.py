@@ -2,12 +2,12 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener
-from preheat.guard.kernel.ports import Holder, ports_of
+from preheat.guard.kernel.ports import AppPorts, Holder
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
@@ -55,7 +55,7 @@ def await_ready(
     `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time.
     """
     known = _probe(watch.ready, process) if watch.ready else None
-    listening: dict[int, float] = {}
+    ports, listening = AppPorts(lambda: {member.pid for member in family(process.pid)}), dict[int, float]()
     while not stopped():
         now = time.monotonic()
         if not process.alive():
@@ -67,7 +67,7 @@ def await_ready(
                 )
             return watch.ready, None
         ready = watch.ready if known is not None and known.ready() else ""
-        ready = ready or ("" if known is not None else _found_ready(process, listening, now))
+        ready = ready or ("" if known is not None else _found_ready(process, ports.now(), listening, now))
         if ready:
             on_event(AppChanged("running", f"ready: {ready}", now - began))
             return ready, now - began
@@ -81,9 +81,9 @@ def await_ready(
     return watch.ready, None
 
 
-def _found_ready(process: Process, listening: dict[int, float], now: float) -> str:
-    """Return a probe for a port that the app listens on: an http URL if it serves a page, else `tcp:PORT`."""
-    for port in sorted(ports_of({member.pid for member in family(process.pid)})):
+def _found_ready(process: Process, ports: Iterable[int], listening: dict[int, float], now: float) -> str:
+    """Return a probe for one of the app's ports: an http URL if it serves a page, else `tcp:PORT`."""
+    for port in sorted(ports):
         since = listening.setdefault(port, now)
         page = f"http://127.0.0.1:{port}/"
         if _probe(page, process).ready():

@@ -194,7 +194,7 @@ def _eyes(how: str, workplace: Path, root: Callable[[], int]) -> Opens | Strace:
     if how in ("", STRACE) and Strace.available():
         folder = workplace / "calls"
         folder.mkdir()
-        return Strace(str(folder))
+        return Strace(str(folder), amounts=how == STRACE)
     if how:
         hint = "run it as root" if how == FANOTIFY else "is strace installed, and is ptrace permitted?"
         raise UsageError(f"file opens cannot be observed with {how} on this machine", hint=hint)
