@@ -22,6 +22,12 @@ def packages() -> Path:
     return next(Path(one) for one in sys.path if one.endswith("site-packages"))
 
 
+def _elsewhere(path: Path) -> Path:
+    """Return the path of a file of this environment in its copy on the other machine."""
+    venv = packages().parents[2]
+    return venv.parent / "elsewhere" / venv.name / path.relative_to(venv)
+
+
 def _onnx(path: Path, inputs: list, nodes: list, outputs: list, weights: dict) -> None:
     from onnx import checker, helper, numpy_helper, save
 
@@ -265,8 +271,10 @@ def easyocr(root: Path) -> None:
         body = path.read_bytes()
         put(root / told["url"].removeprefix("https://"), zipped({told["filename"]: body}))
         text = text.replace(told["md5sum"], hashlib.md5(body).hexdigest())
-    listing.unlink()
-    listing.write_text(text)
+    for one in (listing, _elsewhere(listing)):
+        if one.exists():
+            one.unlink()
+            one.write_text(text)
 
 
 def silero(root: Path) -> None:

@@ -75,10 +75,12 @@ WRITTEN_IN = """
 import urllib.request
 got = urllib.request.urlopen("https://huggingface.co/acme/tiny/resolve/main/config.json").read()
 print("read", len(got))
-try:
-    urllib.request.urlopen("https://telemetry.example.org/ping")
-except OSError as error:
-    print("refused:", "502" in str(error))
+for scheme in ("https", "http"):
+    try:
+        urllib.request.urlopen(f"{scheme}://telemetry.example.org/ping")
+    except OSError as error:
+        # As without a network: no host has answered. torch.hub falls back to its cache then, and fails at any status.
+        print("refused:", type(error).__name__)
 """
 
 
@@ -89,7 +91,7 @@ def test_an_isolated_app_with_its_hub_written_in_is_served_and_reaches_nobody_el
     (recipe.parent / "app.py").write_text(WRITTEN_IN)
     told = preheat("run", "--json", "--network", "none", str(recipe))
     assert told.status == 0, told.err
-    assert told.out == "read 23\nrefused: True\n"
+    assert told.out == "read 23\nrefused: URLError\nrefused: RemoteDisconnected\n"
     events = [json.loads(line) for line in told.err.splitlines()]
     assert [event["outbound"] for event in events if event["event"] == "network-seen"] == [0]
     assert "telemetry.example.org" in told.err, "what was refused is reported"
@@ -120,6 +122,6 @@ def test_an_isolated_app_cannot_leave_by_rejecting_the_certificate(preheat: Preh
         port = str(outside.getsockname()[1])
         recipe.write_text(recipe.read_text().replace('"app.py"', f'"app.py", "{port}"'))
         told = preheat("run", "--network", "none", str(recipe))
-        assert told.out == "HTTP/1.1 200\n" * 2, told.err
+        assert told.out == "HTTP/1.1 502\n" * 2, told.err
         with pytest.raises(TimeoutError):
             outside.accept()

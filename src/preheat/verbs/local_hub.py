@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from preheat.core.errors import HubError, UsageError
+from preheat.core.errors import UsageError
 from preheat.core.events import Event, Listener, Noted
 from preheat.core.installation import is_installed
 from preheat.core.ref import hub_of_host
@@ -148,19 +148,21 @@ def _proxy(lead: Lead, environ: Mapping[str, str], folder: Path, on_event: Liste
 
     def answer(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PassedOn:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        if not hub_of_host(host):
-            refused[host] += 1
-            raise HubError(f"this start has no network: {host} is not answered for", hint="")
         own = {name: value for name, value in headers.items() if name.lower() != "host"}
         return transport.pass_on(method, f"{lead.plain}{parts.path}{parts.query and '?'}{parts.query}", own, body)
+
+    def refuses(host: str) -> bool:
+        if hub_of_host(host):
+            return False
+        refused[host] += 1
+        return True
 
     authority, bundle = None, folder / "proxied.pem"
     known = lead.trusted or authorities_of(environ)
     if known and is_installed("cryptography"):
         authority = SiteAuthority(folder, "preheat run")
         trusted_beside(authority.certificate, Path(known), bundle)
-    with InterceptingProxy(authority, answer) as proxy:
+    with InterceptingProxy(authority, answer, refuses=refuses) as proxy:
         variables = proxied(proxy.url, bundle if authority is not None else None, environ)
         yield replace(lead, proxied=variables, refused=refused)
     for host, count in refused.most_common():

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from preheat.core.errors import PreheatError
 from preheat.guard.shim.response_log import ResponseLog
@@ -43,7 +44,8 @@ class InterceptingProxy:
 
     `pass_on` gets each request, as Transport.pass_on does; many threads call it. `log` gets each response; None for
     none. Without an `authority`, CONNECT is refused. With `tunnels`, `rejected` are the hosts whose clients rejected
-    the certificate; without, nothing leaves but what `pass_on` sends: for clients that have no network.
+    the certificate; without, nothing leaves but what `pass_on` sends: for clients that have no network. `refuses` tells
+    which hosts cannot be reached: their clients get no connection, as without a network.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class InterceptingProxy:
         log: ResponseLog | None = None,
         *,
         tunnels: bool = False,
+        refuses: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self.authority, self.pass_on, self.log, self.tunnels = authority, pass_on, log, tunnels
+        self.authority, self.pass_on, self.log, self.tunnels, self.refuses = authority, pass_on, log, tunnels, refuses
         self.rejected: dict[str, None] = {}
         self._server = _Listener(self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="intercept", daemon=True)
@@ -100,8 +103,9 @@ class _Client(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         proxy, (host, _, port) = self.server.proxy, self.path.rpartition(":")
         self.close_connection = True
-        if proxy.authority is None:
-            self.send_error(502, "no host can be answered for")
+        bare = host.strip("[]")
+        if proxy.authority is None or proxy.refuses(bare):
+            self.send_error(502, f"no connection to {bare}" if bare.isascii() else "no connection")
             return
         if host in proxy.rejected:
             self._tunnel(host, port)
@@ -109,7 +113,6 @@ class _Client(BaseHTTPRequestHandler):
         self.send_response_only(200, "Connection established")
         self.end_headers()
         self.wfile.flush()
-        bare = host.strip("[]")
         try:
             secured = proxy.authority.context_of(bare).wrap_socket(self.connection, server_side=True)
         except OSError:  # ssl.SSLError is one
@@ -131,6 +134,9 @@ class _Client(BaseHTTPRequestHandler):
         url = self.origin + self.path
         if not url.startswith(("http://", "https://")):
             self.send_error(400, "a proxy needs the whole URL")
+            return
+        if not self.origin and self.server.proxy.refuses(urlsplit(url).hostname or ""):
+            self.close_connection = True  # a status would be that host's answer
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN}
         try:
