@@ -69,6 +69,7 @@ def figures(verdict: Verdict) -> dict[str, Any]:
         "trace_s": round(verdict.traced.seconds, 2),
         "needs": verdict.needs,
         "size": verdict.size,
+        "made": verdict.made,
         "pull": None if pulled is None else pulled.status,
         "run": None if replayed is None else replayed.status,
         "attempts": verdict.attempts,

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.smallnet import content
 from tests.smallnet.judge import Program
 from tests.smallnet.light_programs import LIGHT
+from tests.smallnet.native_programs import native
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "smallnet"
@@ -151,4 +152,4 @@ m = AutoModel(model="fsmn-vad", disable_update=True, device="cpu")
 print("WORKS", m.generate(input=np.zeros(16000, dtype=np.float32), fs=16000))
 """),
 )  # fmt: skip
-PROGRAMS: tuple[Program, ...] = (*LIGHT, *SMALL, *TORCH)
+PROGRAMS: tuple[Program, ...] = (*LIGHT, *SMALL, *TORCH, *native(PLACE / "native"))

@@ -27,11 +27,15 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
         "`make bench-trace` traces each program, in its newest version, in a small internet of its own "
         "(`tests/smallnet/`), as root and as a user without rights. Then another user starts it from its recipe: in "
         "another folder, with an empty HOME, another copy of its Python environment, and no network. "
-        f"{good} of {len(judged)} trials started with 0 outbound attempts."
+        f"{good} of {len(judged)} trials started with 0 outbound attempts. Those by URL were traced with "
+        "`--intercept`. What another machine has to be handed, since no URL has it, is in the column `of it made`."
     )
     yield ""
-    yield "| program | traced by | needs | MB | start | trace with replays | started elsewhere | outbound attempts |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |"
+    yield (
+        "| program | traced by | needs | MB | of it made | start | trace with replays | started elsewhere "
+        "| outbound attempts |"
+    )
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for name, one in found.items():
         for user in ("root", "user"):
             if user in one:
@@ -43,8 +47,9 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
 
 def _row(name: str, versions: str, user: str, told: dict[str, Any]) -> str:
     attempts = "" if told["attempts"] is None else str(told["attempts"])
+    made = f"{told['made'] / 1e6:.2f}" if "made" in told else ""
     fate = "yes" if told["replays"] else f"no: trace ended with {told['trace']}"
     return (
         f"| {name}{versions and f' ({versions})'} | {user} | {told['needs']} | {told['size'] / 1e6:.2f} "
-        f"| {told['plain_s']:.1f} s | {told['trace_s']:.1f} s | {fate} | {attempts} |"
+        f"| {made} | {told['plain_s']:.1f} s | {told['trace_s']:.1f} s | {fate} | {attempts} |"
     )

@@ -26,7 +26,7 @@ class Program:
 
     `files` lie in its folder, `serve` fills the folder of the hosts, `packages` are what it is made of, for the report.
     In `command` `{python}` is the interpreter of the environment `venv`. `brings` are patterns of
-    what a start installs into site-packages: removed before each start.
+    what a start installs into site-packages: removed before each start. `options` are more options of its trace.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Program:
     packages: tuple[str, ...] = ()
     venv: str = ""
     brings: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,25 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge found. Sizes in bytes. `attempts`: outbound requests of the replay, None if not counted."""
+    """What the judge found. Sizes in bytes. `attempts`: outbound requests of the replay, None if not counted.
+
+    `refs` are those of the recipe's needs, `made` is the size of those that no URL has.
+    """
 
     plain: Ended
     traced: Ended
-    needs: int = 0
+    refs: tuple[str, ...] = ()
     size: int = 0
+    made: int = 0
     pulled: Ended | None = None
     replayed: Ended | None = None
     attempts: int | None = None
     places: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> int:
+        """The number of the recipe's needs."""
+        return len(self.refs)
 
     @property
     def replays(self) -> bool:
@@ -102,10 +112,10 @@ class Judge:
             began = self._in(here, program, self.user, self._command(program))
         self._fresh(here, program, self.user)
         events = here / "events.jsonl"
-        options = ("--events", str(events), "--settle", "1s", *self.words)
+        options = ("--events", str(events), "--settle", "1s", *self.words, *program.options)
         words = (str(self.preheat), "trace", *options, "--", *self._command(program))
         traced = self._in(here, program, self.user, words)
-        needs = _needs(events)
+        refs, size, made = _needs(events)
         recipe = here / "app" / "preheat.toml"
         if not recipe.is_file():
             return Verdict(began, traced)
@@ -114,8 +124,8 @@ class Judge:
         for file in (recipe, lock):
             shutil.copy(file, app)
         # What no hub has comes from the machine where it was made.
-        with self._mirror(here, program) as made:
-            pulled = self._in(there, program, _ELSEWHERE, (str(self.preheat), "pull", *made, "preheat.toml"))
+        with self._mirror(here, program) as handed:
+            pulled = self._in(there, program, _ELSEWHERE, (str(self.preheat), "pull", *handed, "preheat.toml"))
         events = there / "events.jsonl"
         replayed = self._in(
             there, program, _ELSEWHERE,
@@ -123,7 +133,7 @@ class Judge:
         )  # fmt: skip
         seen = [one for one in _events(events) if one.get("event") == "network-seen"]
         return Verdict(
-            began, traced, len(needs), sum(needs), pulled, replayed,
+            began, traced, refs, size, made, pulled, replayed,
             seen[-1]["outbound"] if seen else None, tuple(seen[-1]["places"]) if seen else (),
         )  # fmt: skip
 
@@ -193,7 +203,11 @@ def _events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def _needs(path: Path) -> list[int]:
-    """Return the size of each need that a trace found."""
+def _needs(path: Path) -> tuple[tuple[str, ...], int, int]:
+    """Return the refs of the needs that a trace found, without digests, the size of all, and of those that are made."""
     done = [one for one in _events(path) if one.get("event") == "done"]
-    return [sum(file["size"] for file in need["files"]) for need in (done[-1]["needs"] if done else [])]
+    needs = done[-1]["needs"] if done else []
+    refs = tuple(need["ref"].partition("#")[0] for need in needs)
+    sizes = [sum(file["size"] for file in need["files"]) for need in needs]
+    made = sum(size for ref, size in zip(refs, sizes, strict=True) if ref.startswith("made:"))
+    return refs, sum(sizes), made

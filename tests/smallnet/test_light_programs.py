@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from tests.smallnet.hosts import hosts
 from tests.smallnet.judge import Judge, Program
 from tests.smallnet.light_programs import CURL_WGET, STANDARD
+from tests.smallnet.native_programs import CURLS, LFS, NODE, PACKAGE, VOCODER, VOICE, native
 from tests.smallnet.smallnet import SmallNet
 
 _TOOLS = ("ip", "nsenter", "setpriv", "curl", "wget", "aria2c")
@@ -21,6 +21,7 @@ pytestmark = [
 ]
 # Without any rights.
 SOMEBODY = 12345
+MOST_MADE = 2000  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,28 @@ def test_it_starts_elsewhere_without_a_request(net: SmallNet, place: Path, progr
     assert verdict.replays, (verdict.places, verdict.pulled, verdict.replayed.said)
 
 
-def test_what_native_programs_download_is_known_by_its_url_if_it_is_intercepted(net: SmallNet, place: Path) -> None:
-    verdict = Judge(net, place, words=("--intercept",)).judge(CURL_WGET)
+BY_URL = {
+    CURLS.name: ("voice.ckpt", "vocoder.bin", "config.yaml", "hf:acme/tiny"),
+    LFS.name: ("https://git.example.org/lfs/",),
+    NODE.name: (VOICE, VOCODER),
+    "uv, by URL": (PACKAGE,),
+}
+
+
+@pytest.mark.parametrize("name", BY_URL)
+def test_what_native_programs_download_is_known_by_its_url_if_it_is_intercepted(
+    net: SmallNet, place: Path, name: str
+) -> None:
+    found = {program.name: program for program in native(place / "built")}
+    if name not in found:
+        pytest.skip("it is not installed")
+    root = place / "www"
+    root.mkdir()
+    found[name].serve(root)
+    net.sites = hosts(root)
+    verdict = Judge(net, place).judge(found[name])
     assert verdict.replays, (verdict.traced.said, verdict.replayed)
-    recipe = tomllib.loads((place / "here" / CURL_WGET.name / "app" / "preheat.toml").read_text())
-    refs = sorted(need["ref"].partition("#")[0] for need in recipe["needs"])
-    assert not [ref for ref in refs if ref.startswith("made:")], refs
+    assert all(any(one in ref for ref in verdict.refs) for one in BY_URL[name]), verdict.refs
+    assert verdict.made < MOST_MADE, "git and uv write small files of their own"
     trusted = Path("/etc/ssl/certs/ca-certificates.crt").read_text()
     assert "preheat trace" not in trusted, "nothing was installed in the system"

@@ -188,6 +188,14 @@ def test_members_are_found_where_they_were_unpacked_to(tmp_path: Path, where: st
     assert one.others == ("repo-main/not_unpacked",)
 
 
+def test_members_are_not_looked_for_in_an_installers_cache(tmp_path: Path) -> None:
+    files = {"voice/weights.bin": MODEL, "voice/__init__.py": b"A = 1\n"}
+    places = ("home/.cache/uv/archive-v0/x1Y2", "app/packages")
+    paths = [put(tmp_path / place / name, data) for place in places for name, data in files.items()]
+    [one] = unpacked_archives([archive(tmp_path, files)], dict.fromkeys(paths, WrittenFile(1.0)), FileHashes())
+    assert one.base == str(tmp_path / "app/packages")
+
+
 def test_a_checkpoint_is_no_archive_though_it_is_a_zip(tmp_path: Path) -> None:
     _, checkpoint = archive(tmp_path, {"model/data.pkl": MODEL, "model/data/0": MODEL})
     assert archive_kind(checkpoint) == ""

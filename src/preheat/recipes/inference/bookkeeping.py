@@ -2,12 +2,16 @@
 
 import re
 
-# Parts of paths: hub clients' and package managers' own caches, version control, and caches of this machine's fonts.
+# Parts of paths: hub clients' own caches, version control, and caches of this machine's fonts.
 _PARTS = (
     "/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.lock/", "/.cache/huggingface/download/", "/__pycache__/",
-    "/xet/", "/.git/", "/.hg/", "/._____temp/", "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/",
-    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/", "/.cache/uv/",
-    "/.gradio/", "/logs/", "/.config/", "/.nv/", "/go-build/", "/ccache/", "/.mozilla/", "/sentry/", "/wandb/",
+    "/xet/", "/.git/", "/.hg/", "/._____temp/", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/",
+    "/.preheat/", "/.gradio/", "/logs/", "/.config/", "/.nv/", "/.mozilla/", "/sentry/", "/wandb/",
+)  # fmt: skip
+# Caches of package managers, from which they install to other places.
+_INSTALLERS = (
+    "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/", "/.cache/uv/", "/.npm/_", "/.cache/yarn/",
+    "/.cache/pypoetry/", "/go-build/", "/ccache/", "/.conda/pkgs/", "/.cargo/registry/",
 )  # fmt: skip
 _ENDINGS = (
     ".lock", ".incomplete", ".log", ".metadata", ".msc", ".mdl", ".mv", ".tmp", ".temp", ".pid", ".pyc", ".part",
@@ -44,9 +48,14 @@ CODE = (".py", ".so", ".pyd", ".js", ".mjs", ".cjs", ".node", ".sh")
 def is_bookkeeping(path: str) -> bool:
     """Return whether a file is a program's own bookkeeping, a log, a lock or a temporary file."""
     name = path.rpartition("/")[2]
-    if name in _NAMES or name.endswith(_ENDINGS) or any(part in path for part in _PARTS):
+    if name in _NAMES or name.endswith(_ENDINGS) or any(part in path for part in _PARTS) or is_installers(path):
         return True
     return bool(_TEMPORARY.search(path)) or ".log." in name
+
+
+def is_installers(path: str) -> bool:
+    """Return whether a file is in the cache of a package manager."""
+    return any(part in path for part in _INSTALLERS)
 
 
 def is_secret(path: str) -> bool:

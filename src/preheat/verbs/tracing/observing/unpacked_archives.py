@@ -11,6 +11,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.ref import TAR, ZIP
 from preheat.core.snapshot import File
 from preheat.library.archives import members
+from preheat.recipes.inference.bookkeeping import is_installers
 from preheat.recipes.inference.observation import Loaded, Unpacked, UnpackedFile
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.written_files import WrittenFile
@@ -29,7 +30,8 @@ def unpacked_archives(
     by_size: dict[int, list[str]] = {}
     for path in written:
         size = hashes.size(path)
-        if size is not None:
+        # An installer's cache is not where the app reads them.
+        if size is not None and not is_installers(path):
             by_size.setdefault(size, []).append(path)
     found: list[Unpacked] = []
     for loaded, file in archives:
