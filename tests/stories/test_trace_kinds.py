@@ -264,3 +264,18 @@ server.serve_forever()
     assert f'first = "exec:{sys.executable} use.py"' in text
     assert 'env = {USE_MODELSCOPE = "false"}' in text
     assert "hf_abc" not in text
+
+
+def test_what_the_recipes_user_must_allow_is_in_the_command_to_type_next(traced: Preheat, site: Site) -> None:
+    code = f"""
+import os, urllib.request
+path = os.path.expanduser("~/voice.ckpt")
+if not os.path.exists(path):
+    open(path, "wb").write(urllib.request.urlopen("{site.url}/latest/voice.ckpt").read())
+open(path, "rb").read()
+"""
+    (traced.folder / "app.py").write_text(code)
+    told = traced("trace", "--settle", "0s", "--", *SCRIPT)
+    assert told.status == 0, told.err
+    assert "run --locked --network none --allow-place ~ preheat.toml" in told.err + told.out
+    assert "need --allow-place ~: files directly in ~" in (traced.folder / "preheat.toml").read_text()

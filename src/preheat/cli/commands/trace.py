@@ -11,6 +11,7 @@ from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
+from preheat.verbs.placing.free_places import permission_for
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced
 
@@ -118,7 +119,9 @@ def _words(traced: Traced, path: Path) -> str:
     if traced.replay is None:
         lines.append(f"{written}; not replayed: preheat lock --check --replay {path} does that")
     elif traced.replay.replayed.passed:
-        lines += [found.recipe.verified, f"{written}. Next: preheat run --locked --network none {path}"]
+        asked = (permission_for(one.need, one.snapshot)[0] for one in found.lock.needs)
+        allowed = "".join(f" --allow-place {place}" for place in dict.fromkeys(filter(None, asked)))
+        lines += [found.recipe.verified, f"{written}. Next: preheat run --locked --network none{allowed} {path}"]
     else:
         lines.append(written)
     return "\n".join(lines)

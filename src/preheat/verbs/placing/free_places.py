@@ -9,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from preheat.recipes.places import CACHE, HOME, SITE_PACKAGES, TMP
+from preheat.core.snapshot import Snapshot
+from preheat.recipes.places import CACHE, HOME, SITE_PACKAGES, TMP, split_place
+from preheat.recipes.recipe import Need
+from preheat.views.names import renamed
 
 CONFIG, SHARE = "config", "share"
 # Folders in which programs look for code or configuration, whether they exist already or not.
@@ -51,6 +54,8 @@ _SHARED = {kind: frozenset(text.split()) for kind, text in _SHARED_TEXT.items()}
 _NESTED = {".local/share": SHARE, ".config": CONFIG, ".cache": CACHE}
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib", ".pth", ".egg-link", ".sh", ".exe")
 _METADATA = (".dist-info", ".egg-info", ".data")
+# How people write the places.
+_WRITTEN = {HOME: "~", CACHE: "~/.cache", TMP: "/tmp", SITE_PACKAGES: "site-packages"}  # noqa: S108 - for people
 _OF_PYTHON = ("sitecustomize", "usercustomize", "pip", "setuptools", "_distutils", "pkg_resources", "wheel")
 
 
@@ -95,6 +100,25 @@ def free_place(name: str, folder: Path | None) -> FreePlace | None:
     if folder is None or name not in (HOME, CACHE, TMP, SITE_PACKAGES):
         return None
     return FreePlace(name, os.path.realpath(folder))
+
+
+def permission_for(need: Need, snapshot: Snapshot) -> tuple[str, str]:
+    """Return what `--allow-place` must name on a new machine for a need, and why; two empty strings if nothing.
+
+    Raise UsageError if `to` does not fit the snapshot.
+    """
+    if need.at.startswith("/"):
+        return need.at, "it is outside the app's folder"
+    name, _ = split_place(need.at)
+    if name not in _WRITTEN:
+        return "", ""
+    root = "{" + name + "}"
+    for file in renamed(snapshot, need.to).files:
+        path = f"{need.at}/{file.path}"
+        if why := FreePlace(name, root).why_not(path, lambda _: False):
+            folder = path.rpartition("/")[0]
+            return folder.replace(root, _WRITTEN[name], 1), why.replace(root, _WRITTEN[name])
+    return "", ""
 
 
 def _is_shared(kind: str, top: str, folder: str) -> bool:

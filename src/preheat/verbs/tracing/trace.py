@@ -24,6 +24,7 @@ from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.verbs.local_hub import led
+from preheat.verbs.placing.free_places import permission_for
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.intercept import intercept
 from preheat.verbs.tracing.keep import keep
@@ -248,11 +249,10 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
-    remarks += [
-        f"{one.ref} is outside this folder: preheat pull and run need --allow-place {one.at}"
-        for one in inferred.recipe.needs
-        if Path(one.at).is_absolute()
-    ]
+    for pinned in inferred.lock.needs:
+        place, why = permission_for(pinned.need, pinned.snapshot)
+        if place:
+            remarks.append(f"{pinned.need.ref}: preheat pull and run need --allow-place {place}: {why}")
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
         f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
