@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
+from itertools import pairwise
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
@@ -14,7 +15,7 @@ from preheat.core.ref import Ref
 GLOB = frozenset("*?[")
 # A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
 _INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
-NAME_MAX = 255  # bytes, of limits.h
+NAME_MAX, PATH_MAX = 255, 4096  # bytes, of limits.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ class File:
 
 def _has_long_name(path: str) -> bool:
     # UTF-8 has at most 4 bytes per character, so that most paths need not be encoded: a repository has thousands.
-    return 4 * len(path) > NAME_MAX and any(len(name.encode()) > NAME_MAX for name in path.split("/"))
+    if 4 * len(path) <= NAME_MAX:
+        return False
+    return len(path.encode()) >= PATH_MAX or any(len(name.encode()) > NAME_MAX for name in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,12 @@ class Snapshot:
         paths = {file.path: file for file in self.files}
         if len(paths) != len(self.files):
             raise IntegrityError(f"the hub lists a file of {self.ref} twice")
-        for path in paths:
-            parent = path.rpartition("/")[0]
-            while parent:
-                if parent in paths:
-                    raise IntegrityError(f"the hub lists {parent!r} as both a file and a folder of {self.ref}")
-                parent = parent.rpartition("/")[0]
+        # In this order, what is below a path follows it directly: paths may have thousands of folders.
+        ordered = sorted(path.replace("/", "\0") for path in paths)
+        for path, following in pairwise(ordered):
+            if following.startswith(f"{path}\0"):
+                folder = path.replace("\0", "/")
+                raise IntegrityError(f"the hub lists {folder!r} as both a file and a folder of {self.ref}")
         object.__setattr__(self, "_by_path", paths)
 
     def may_have(self, path: str) -> bool:

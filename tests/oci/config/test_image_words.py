@@ -188,3 +188,9 @@ def test_a_stop_signal_that_the_guard_does_not_forward_is_replaced() -> None:
     assert isinstance(guarded, dict)
     assert isinstance(plain, dict)
     assert (guarded["StopSignal"], plain["StopSignal"]) == ("SIGTERM", "SIGQUIT")
+
+
+def test_a_working_directory_that_is_no_path_is_the_root() -> None:
+    for folder in ("/a\0b", "/" + "a/" * 2048, ["/a"] * 2000):
+        assert work_folder({"config": {"WorkingDir": folder}}) == "/"
+    assert work_folder({"config": {"WorkingDir": "/a/b"}}) == "/a/b"

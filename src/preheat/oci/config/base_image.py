@@ -117,12 +117,10 @@ def _has(listing: Listing, wanted: str, search: Sequence[str]) -> bool:
 
 def _clashes(listing: Listing, query: BaseQuery) -> list[str]:
     found = {}
-    for path in (*query.folders, *query.files):
-        for folder in parents(path):
-            if listing.kind(folder) not in ("", FOLDER):
-                kind = _kind_in_words(listing.kind(folder))
-                found[folder] = f"/{folder} is a {kind} in the base, but a folder in this image"
-    for path in query.folders:
+    folders = {folder for path in query.files for folder in parents(path)}
+    # The folders above one of these are usually among them too.
+    folders |= {folder for path in query.folders if path not in folders for folder in (*parents(path), path)}
+    for path in folders:
         if listing.kind(path) not in ("", FOLDER):
             found[path] = f"/{path} is a {_kind_in_words(listing.kind(path))} in the base, but a folder in this image"
     for path in query.files:

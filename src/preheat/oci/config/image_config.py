@@ -1,8 +1,10 @@
 """Image config: the base's config with weights and guard added; pure (OCI image specification 1.1, config.md)."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from preheat.core.snapshot import PATH_MAX
 from preheat.oci.model.image import Fields
 
 # A fixed time keeps builds reproducible.
@@ -134,8 +136,14 @@ def user_of(base: Fields) -> str:
 
 
 def work_folder(base: Fields) -> str:
-    """Return a base's working directory."""
-    return str(_fields(base.get("config")).get("WorkingDir") or "/")
+    """Return a base's working directory; the root if what the base names cannot be a path."""
+    folder = str(_fields(base.get("config")).get("WorkingDir") or "/")
+    return folder if is_path(folder) else "/"
+
+
+def is_path(text: str) -> bool:
+    """Return whether Linux accepts a path: no NUL, and no more bytes than a path may have."""
+    return "\0" not in text and len(os.fsencode(text)) < PATH_MAX
 
 
 def _env(own: object, more: Mapping[str, str]) -> list[str]:

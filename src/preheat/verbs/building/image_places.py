@@ -7,7 +7,7 @@ from pathlib import Path
 from preheat.core.events import Listener
 from preheat.library.library import Library
 from preheat.oci.config.base_image import BaseQuery
-from preheat.oci.config.image_config import environ_of, search_path, user_of
+from preheat.oci.config.image_config import environ_of, is_path, search_path, user_of
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe
@@ -50,7 +50,7 @@ def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: List
 
 
 def _absolute(text: str) -> Path | None:
-    return Path(text) if text.startswith("/") else None
+    return Path(text) if text.startswith("/") and is_path(text) else None
 
 
 def _prefixes(recipe: Recipe, environ: dict[str, str], search: tuple[str, ...]) -> tuple[str, ...]:
