@@ -87,8 +87,8 @@ bench-pull-slow: setup ## the same at 1 MB/s a connection, where each peer takes
 bench-faults: setup ## what each client does with each fault of a hub
 	$(RUN) -m benchmarks.faults
 
-bench-lines: setup ## pull and its peers on 72 kinds of line, as root; hours. CELLS=8,20 measures those that begin so
-	$(RUN) -m benchmarks.bench_lines $(addprefix --cells ,$(CELLS))
+bench-lines: setup ## pull and its peers on 72 kinds of line, as root; BESIDE=5 slow ones at once, CELLS=8,20 those that begin so, AGAIN=1
+	$(RUN) -m benchmarks.bench_lines $(addprefix --cells ,$(CELLS)) $(addprefix --beside ,$(BESIDE)) $(if $(AGAIN),--again)
 
 bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout and kind of link; root for reflinks
 	$(RUN) -m benchmarks.bench_views

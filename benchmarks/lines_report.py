@@ -20,7 +20,7 @@ _STYLE = """
   @media (prefers-color-scheme: dark) { text { fill: #ddd } .peer { fill: #6b7682 } }
 """
 _ABOUT = """\
-`make bench-lines` measures a grid of {cells} kinds of line, in hours and as root; `make bench-lines
+`make bench-lines BESIDE=5` measures a grid of {cells} kinds of line, in hours and as root; `make bench-lines
 CELLS=8,20,1.5` a part of it. These are the {measured} cells measured so far, the worst first: Mbit/s in all,
 the round trip, the seconds of the buffer before the bottleneck (a token bucket), the most that one connection
 may have, and how many packets are lost. {missing}Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how

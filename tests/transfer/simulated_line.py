@@ -31,7 +31,8 @@ _DUE_S = 600.0
 class LineTraits:
     """`rate` bytes/s in all and `cap` for one connection, `queue_s` seconds of queue, headers `late_s` seconds late.
 
-    Of every two spells of `lump_s` seconds, the line carries bytes in the second only, at twice the rate.
+    Of every two spells of `lump_s` seconds, the line carries bytes in the second only, at twice the rate. A share `loss`
+    of the packets is lost; each loss halves the window of its connection, which then grows by one packet a round trip.
     """
 
     rate: float = 1e6
@@ -40,6 +41,7 @@ class LineTraits:
     cap: float = float("inf")
     late_s: float = 0.0
     lump_s: float = 0.0
+    loss: float = 0.0
 
     def at(self, rate: float) -> "LineTraits":
         """Return a line with another rate."""
@@ -67,6 +69,8 @@ class _Connection:
     sent: int = 0
     arrived: int = 0
     window: float = _FIRST_WINDOW
+    unlucky: float = 0.0
+    has_lost: bool = False
     closed: bool = False
 
 
@@ -144,7 +148,8 @@ class SimulatedFetch:
         wire.received_at = now
         # All bytes from the server wait in the line's queue, also handshakes.
         opens_at = now + trips * traits.round_trip_s + (trips - 1) * delay_s + traits.late_s
-        self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window))
+        luck = 0.37 * self.outcome.requests % 1  # so that connections do not all lose at once
+        self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window, unlucky=luck))
         self.outcome.requests += 1
 
     def _deliver(self, now: float, tick_s: float) -> None:
@@ -157,7 +162,8 @@ class SimulatedFetch:
             if size > count:
                 self._queue.appendleft((connection, size - count))
             connection.arrived += count
-            connection.window = min(connection.window + count, _LARGEST_WINDOW)
+            grown = count * _SEGMENT / connection.window if connection.has_lost else count
+            connection.window = min(connection.window + grown, _LARGEST_WINDOW)
             if not connection.closed:
                 self._receive(connection, count, now)
         for connection in [one for one in self._open if one.flight.given_up or not one.flight.left]:
@@ -221,6 +227,10 @@ class SimulatedFetch:
             self._queued += size
             self.outcome.carried += size
             self._queue.append((one, size))
+            one.unlucky += traits.loss * size / _SEGMENT
+            if one.unlucky >= 1:
+                one.unlucky %= 1
+                one.window, one.has_lost = max(one.window / 2, _FIRST_WINDOW), True
         if ready:  # the next tick starts with another connection
             self._open.append(self._open.pop(0))
 

@@ -42,14 +42,18 @@ def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float)
     """Fetch files over a line with these traits, whose rate is set so that the bytes alone take `ideal_s`."""
     size = sum(file.size for file in files)
     came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(max(ideal_s / 60, 0.05))
+    ideal_s = max(ideal_s, size / (4 * traits.cap), size / (32 * most_with_losses(traits)))
     assert came.carried <= WASTE * size, came
     # On no line does a fetch take several times as long as its bytes, delays and connection caps require.
-    assert (
-        came.seconds <= 2.5 * max(ideal_s, size / (4 * traits.cap)) + 30 * traits.round_trip_s + 4 * traits.late_s + 15
-    )
+    assert came.seconds <= 2.5 * ideal_s + 30 * traits.round_trip_s + 4 * traits.late_s + 15
     # One tick may pass between two requests, and while a file is opened or sealed.
     assert came.idle <= 2, came
     assert not came.events, came.events
+
+
+def most_with_losses(traits: LineTraits) -> float:
+    """Return the bytes/s of a connection with a window of ten packets, which losses may leave it."""
+    return 14_480 / (traits.round_trip_s + traits.lump_s) if traits.loss else float("inf")
 
 
 LINES = st.builds(
@@ -59,6 +63,7 @@ LINES = st.builds(
     cap=st.sampled_from([float("inf"), 1e6]) | st.floats(0.1e6, 20e6),
     late_s=st.sampled_from([0.0, 3.0]) | st.floats(0.0, 20.0),
     lump_s=st.sampled_from([0.0, 1.0]) | st.floats(0.1, 4.0),
+    loss=st.sampled_from([0.0, 0.01]) | st.floats(0.0, 0.03),
 )
 SOME_FILES = st.lists(st.sampled_from(FILES), min_size=1, max_size=3, unique=True)
 SECONDS = st.floats(0.5, 30.0)
