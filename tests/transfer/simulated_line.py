@@ -31,8 +31,8 @@ _DUE_S = 600.0
 class LineTraits:
     """`rate` bytes/s in all and `cap` for one connection, `queue_s` seconds of queue, headers `late_s` seconds late.
 
-    Of every two spells of `lump_s` seconds, the line carries bytes in the second only, at twice the rate. A share `loss`
-    of the packets is lost; each loss halves the window of its connection, which then grows by one packet a round trip.
+    Of every two spells of `lump_s` seconds, the line carries bytes in the second only, at twice the rate. A share
+    `loss` of the packets is lost; each loss halves the window of its connection, which then grows by one packet a trip.
     """
 
     rate: float = 1e6
