@@ -78,6 +78,8 @@ SECONDS = st.floats(0.5, 30.0)
 @example(LineTraits(queue_s=1.9375659642333392), [FILES[-1]], 1.9375659642333392)
 # 240 Mbit/s that pauses each other second: no connection is slow while nothing arrives at all.
 @example(LineTraits(cap=1e6, lump_s=1.0), FILES[:3], 0.5)
+# Responses 3 s late before a queue of 6 s: the first sample of a rate ended before a rate was there.
+@example(LineTraits(round_trip_s=0.008, queue_s=6.0, late_s=3.0), [FILES[-1]], 26.0)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=FEW, derandomize=True)
 def test_no_byte_is_sent_twice_and_the_line_is_never_idle(

@@ -5,7 +5,7 @@ from preheat.transfer.route import Measured, Route
 _TICK_S, _SETTLED_TICK_S = 0.1, 0.3  # s; when the number has settled, there is time for longer samples
 _TICK_TRIPS = 2  # a shorter sample would see the bursts of TCP slow start
 _SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.05, 5, 1.5
-_GREW = 1.2
+_AGREE = 1.2
 _LONGEST_S, _LONGEST_TRIPS = 1.5, 12
 _AT_WORK, _MOST = 0.8, 0.8
 _ANSWER_WORTH = (
@@ -31,25 +31,25 @@ class ThroughputGauge:
         """Return the rate of all connections of the route together; None until that rate is steady.
 
         Sampling starts some round trips after a change of the number of connections, to skip TCP slow start. The rate
-        is steady when two samples in a row agree. If the number was increased, the latest sample is returned after
-        1.5 s, even if the rate is not steady; and at any time if its rate shows already that the increase was in
+        is steady when two samples in a row agree. The latest sample is returned after 3 s, or 1.5 s if the number was
+        increased, even if the rate is not steady; and at any time if its rate shows already that the increase was in
         proportion.
 
         `loaded`: there is enough work for all connections. `cpu_s`: the CPU time of this process so far, in seconds.
         """
         route, self._cpu_s = self._route, cpu_s
-        if self._count != route.ramp.count:
-            self._latest = (
-                now + max(_LONGEST_S, _LONGEST_TRIPS * route.trip_s) if route.ramp.trying == "more" else float("inf")
-            )
-        if not loaded or not route.round_trip_s or self._count != route.ramp.count:
+        increased, changed = route.ramp.trying == "more", self._count != route.ramp.count
+        if changed or not loaded or not route.round_trip_s:
+            if changed or not increased:
+                longest_s = _LONGEST_S if increased else 2 * _LONGEST_S
+                self._latest = now + max(longest_s, _LONGEST_TRIPS * route.trip_s)
             self._count, self._before = route.ramp.count, 0.0
             self._settled_at = now + min(max(_SETTLING_S, _ROUND_TRIPS * route.trip_s), _SETTLING_AT_MOST_S)
             self._begin(now)
             self._seen = now, route.received
         elif (rate := self._grown(now)) >= route.ramp.in_step:
             return Measured(rate, prompt=False)
-        elif now < self._settled_at or self._is_crowded or (self._is_idle and now < self._latest):
+        elif now < self._settled_at or self._is_crowded or self._is_idle(now):
             self._begin(now)
         elif now - self._since >= self._tick_s:
             size = route.received - self._received
@@ -58,7 +58,7 @@ class ThroughputGauge:
             rate = max(size, asked) / (now - self._since)
             before, self._before = self._before, rate
             self._begin(now)
-            if before and rate <= _GREW * before:
+            if before and before / _AGREE <= rate <= _AGREE * before:
                 return Measured((before + rate) / 2, prompt)
             if now >= self._latest:
                 return Measured(rate, prompt)
@@ -77,10 +77,10 @@ class ThroughputGauge:
         self._seen = now, self._route.received
         return (self._route.received - received) / (now - began)
 
-    @property
-    def _is_idle(self) -> bool:
-        """Whether many connections have nothing to do."""
-        return self._route.active < _AT_WORK * self._count
+    def _is_idle(self, now: float) -> bool:
+        """Whether many connections have nothing to do; those of an increase are waited for only for some time."""
+        waits = self._route.ramp.trying != "more" or now < self._latest
+        return waits and self._route.active < _AT_WORK * self._count
 
     @property
     def _is_crowded(self) -> bool:

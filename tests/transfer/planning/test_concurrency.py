@@ -25,9 +25,9 @@ def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -
     [
         (lambda count: min(count * 1e6, 200e6), 200, 256),  # 1 MB/s a connection, 200 MB/s in all
         (lambda count: 1e9, FEWEST, FEWEST),  # one connection fills the line
-        (lambda count: min(count, 20) * 1e6, 20, 24),
-        (lambda count: min(count, 40) * 1e6, 40, 46),
-        (lambda count: min(count, 100) * 0.1e6, 100, 115),
+        (lambda count: min(count, 20) * 1e6, 20, 26),
+        (lambda count: min(count, 40) * 1e6, 40, 52),
+        (lambda count: min(count, 100) * 0.1e6, 100, 130),
         (lambda count: count * 1e6, 256, 256),  # nothing but the ceiling stops it
     ],
 )
@@ -52,13 +52,21 @@ def test_few_or_slow_connections_that_are_all_limited_soon_become_many() -> None
 
 
 @pytest.mark.parametrize("fills", [12, 20, 40, 75, 100, 200])
-def test_a_line_with_limited_connections_never_has_twice_what_fills_it_and_later_a_quarter_more(fills: int) -> None:
+def test_a_line_with_limited_connections_never_has_twice_what_fills_it_and_later_half_as_many_more(fills: int) -> None:
     ramp, settled_once = Ramp.of(256, 6), False
     for _ in range(400):
         ramp = ramp.step(min(ramp.count, fills) * 1e6)
         settled_once |= ramp.trying == "settled"
-        assert ramp.count <= (1.25 * 1.15 * fills + 2 if settled_once else 2 * fills)
+        assert ramp.count <= (1.5 * fills + 2 if settled_once else 2 * fills)
     assert ramp.paid >= fills
+
+
+def test_a_number_that_proves_too_small_is_increased_again_at_once() -> None:
+    # 6 connections seemed to bring 2 MB/s each, because this machine was late; each brings 1.
+    ramp = Ramp.of(256, 6).step(12e6)
+    for _ in range(8):
+        ramp = ramp.step(min(ramp.count * 1e6, 200e6))
+    assert ramp.count >= 200
 
 
 def test_connections_that_were_needed_are_not_closed_on_trial() -> None:

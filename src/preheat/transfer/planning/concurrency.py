@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 FEWEST = 4
 # Few connections, or slow ones (bytes/s of one), become 4 times as many, others twice. Once the number that fills the
 # line is known, only some more are tried.
-_FEW, _SLOW, _BOLDLY, _GENTLY = 8, 0.75e6, 4, 1.25
+_FEW, _SLOW, _BOLDLY, _GENTLY = 8, 0.75e6, 4, 1.15
 _PAYS, _NO_GAIN = (
     1.08,
     1.02,
 )  # an increase is kept if the rate grows by the first factor; fewer are tried below the other
 _IN_STEP = 0.9  # an increase is followed by another if the rate per connection stays above this share
-_SPARE = 1.15  # connections kept, of those that fill the line at the rate that one had before
+_FELL = 0.85
+_SPARE = 1.3  # connections kept, of those that fill the line at the rate that one had before
 _REFUSED_PAUSES = 8  # after a refusal, the pause before more connections are tried is so many times longer
 HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit is likely
 
@@ -24,8 +25,8 @@ class Ramp:
     - While the rate grows in proportion to the number of connections, the count doubles; it is multiplied by 4 if
       there are few connections or if each is very slow.
     - If the rate grows, but not in proportion, the line is full: the count becomes the number of connections that fill
-      it at the rate that each had before, and some more. If the rate hardly grows, the count returns to `paid`, the
-      last count that was worth it.
+      it at the rate that each had before, and some more. If that lowers the rate after all, the search goes on. If the
+      rate hardly grows, the count returns to `paid`, the last count that was worth it.
     - If more connections brought no gain at all, the count is halved, as long as that does not lower the rate. It does
       not become less than `needed`: that many have been seen to bring more than fewer did.
     - After that, the search has settled: more connections are tried only from time to time, and less and less often.
@@ -68,11 +69,17 @@ class Ramp:
                 return self._more(rate)
             case "more" if rate >= (_NO_GAIN if self.needed else _PAYS) * self.paid_rate:
                 if rate >= self.in_step:
+                    # A short sample may be too high; what each connection brings has been measured before.
+                    rate = min(rate, self.in_step / _IN_STEP)
                     known = replace(self, needed=self.count)
                     return replace(known, paid=self.count, paid_rate=rate)._settle() if prompt else known._more(rate)
                 fills = rate * self.paid / self.paid_rate if self.paid_rate else float(self.count)
                 count = min(self.count, math.ceil(_SPARE * fills))
-                return replace(self, count=count, paid=count, paid_rate=rate, needed=int(fills))._settle()
+                return replace(self, count=count, paid=count, paid_rate=rate, needed=int(fills), trying="check")
+            case "check" if rate < _FELL * self.paid_rate and not prompt:
+                return replace(self, needed=0)._more(rate)
+            case "check":
+                return replace(self, paid_rate=rate)._settle()
             case "more":
                 back = replace(self, count=self.paid)
                 # A small gain does not justify the increase, nor does it suggest that fewer would do.
