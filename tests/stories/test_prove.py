@@ -67,6 +67,20 @@ def test_an_optional_need_that_no_hub_has_is_left_out_and_reported_once(preheat:
     assert told.last["weights"] == 9_000_023
 
 
+def test_an_app_that_asks_its_hub_at_each_start_is_served_from_the_library(
+    preheat: Preheat, hub: FlakyHub, recipe: Recipe
+) -> None:
+    """It knows no offline switch: all its starts download from whatever hub its variable names."""
+    recipe("model.safetensors", "config.json", app=APP.replace('os.environ.get("HF_HUB_OFFLINE") == "1"', "False"))
+    path = preheat.folder / "preheat.toml"
+    path.write_text(path.read_text().replace('name = "talk"\n', 'name = "talk"\nhub = true\n'))
+    told = preheat("prove", "--observe=0s", "--conditions=cold,preloaded,warm,restart", "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["preloaded"]["outbound"] in (0, None)
+    by_app = [one for one in hub.asked("/resolve/") if "preheat" not in one.headers.get("user-agent", "")]
+    assert len(by_app) == 2, "the two files of the cold start"
+
+
 def test_the_existing_library_is_neither_used_nor_changed(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     preheat("pull", "acme/tiny")

@@ -125,3 +125,37 @@ def test_an_isolated_app_cannot_leave_by_rejecting_the_certificate(preheat: Preh
         assert told.out == "HTTP/1.1 502\n" * 2, told.err
         with pytest.raises(TimeoutError):
             outside.accept()
+
+
+IMAGE = ("build", "preheat.toml", "--base", "scratch", "--dir", "/app")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*IMAGE, "--output", "oci:image:1"),
+        (*IMAGE, "--dockerfile", "context"),
+        ("serve-config", "compose", "preheat.toml"),
+    ],
+    ids=["image", "context", "compose"],
+)
+def test_a_container_of_an_app_that_asks_its_hub_needs_a_hub_that_the_recipe_names(
+    preheat: Preheat, recipe: Path, words: tuple[str, ...]
+) -> None:
+    told = preheat(*words)
+    assert told.status == 2
+    assert "asks its hub at each start, and a container has none" in told.err
+    assert "preheat mirror" in told.err
+    recipe.write_text(recipe.read_text().replace("hub = true", 'hub = true\nenv = { HF_ENDPOINT = "http://m:8000" }'))
+    told = preheat(*words)
+    assert told.status == 0, told.err
+    if words[0] == "serve-config":
+        text = told.out
+    elif "--dockerfile" in words:
+        text = (preheat.folder / "context/Dockerfile").read_text()
+    else:
+        text = "".join(
+            path.read_text() for path in preheat.folder.glob("image/blobs/sha256/*") if path.stat().st_size < 9000
+        )
+    assert "http://m:8000" in text
+    assert "HF_HUB_OFFLINE" not in text

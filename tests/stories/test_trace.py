@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -215,3 +216,44 @@ def test_a_secret_in_the_command_is_not_kept(traced: Preheat) -> None:
     for path in (traced.folder / "preheat.toml", traced.folder / "preheat.lock"):
         assert "s3cr3t" not in path.read_text()
     assert '"--api-key", "[hidden]"' in (traced.folder / "preheat.toml").read_text()
+
+
+SERVES = """
+import http.server
+weights = open(get("model.safetensors"), "rb").read()
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/say":
+            self.wfile.write(open(get("config.json"), "rb").read())
+
+    def log_message(self, *words):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+def test_a_proof_needs_nothing_but_the_traced_recipe(traced: Preheat) -> None:
+    """The ready page, the first use and the variables that choose a hub are written down; secrets are not."""
+    port = free_port()
+    write_app(traced, SERVES)
+    (traced.folder / "use.py").write_text(
+        f"import urllib.request\nassert urllib.request.urlopen('http://127.0.0.1:{port}/say').read()\n"
+    )
+    chosen = {"USE_MODELSCOPE": "false", "MY_API_KEY": "hf_" + "a1B2" * 9}
+    first = f"exec:{sys.executable} use.py"
+    told = traced("trace", "--settle", "0s", "--first", first, "--", *SCRIPT, str(port), **chosen)
+    assert told.status == 0, told.err
+    text = (traced.folder / "preheat.toml").read_text()
+    app = tomllib.loads(text)["app"]
+    assert app["ready"] == f"http://127.0.0.1:{port}/"
+    assert app["first"].endswith("use.py")
+    assert app["env"] == {"USE_MODELSCOPE": "false"}
+    assert "MY_API_KEY" not in text
+    told = traced("prove", "--observe=0s", "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["weights"] == 9_000_023
+    assert told.last["preloaded"]["first_s"] is not None

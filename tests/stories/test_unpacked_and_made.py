@@ -403,6 +403,7 @@ def test_an_image_has_them_where_its_own_user_and_python_look(
     needs = [
         made(anne, tmp_path / "written").replace("{cache}/tiktoken", "{site-packages}/tn") + depends,
         site.unpacked("{home}/nltk_data/corpora", 'link = "copy"\n'),
+        site.unpacked("{cache}/words"),
         site.unpacked("words"),
     ]
     site.app(tmp_path / "anne/app", "\n[[needs]]\n".join(needs), "~/x")
@@ -423,12 +424,13 @@ def test_an_image_has_them_where_its_own_user_and_python_look(
             with tarfile.open(body) as tar:
                 tar.extractall(root, filter="fully_trusted")
     assert contents(root / home / "nltk_data/corpora") == MEMBERS
+    assert contents(root / home / ".cache/words") == MEMBERS
     assert contents(root / "app/words") == MEMBERS
     assert (root / "opt/venv/lib/python3.11/site-packages/tn/9b5ad7").read_bytes() == b"tokens\n" * 50
     lock = read_lock(root / "opt/preheat/preheat.lock")
     assert lock is not None
     files = {pinned.need.at: len(pinned.snapshot.files) for pinned in lock.needs}
-    assert files == {"{site-packages}/tn": 1, "{home}/nltk_data/corpora": 3, "words": 3}
+    assert files == {"{site-packages}/tn": 1, "{home}/nltk_data/corpora": 3, "{cache}/words": 3, "words": 3}
 
 
 # ---- proofs

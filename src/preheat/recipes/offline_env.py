@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from preheat.core.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -77,6 +79,7 @@ KNOWN = (
 SWITCHES = {switch.name: switch.value for switch in KNOWN}
 
 HUB_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+_HUB_ADDRESSES = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 
@@ -89,6 +92,23 @@ def offline(environ: Mapping[str, str]) -> dict[str, str]:
 def asking_hubs(environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` without the switches that stop all requests to a hub."""
     return {name: value for name, value in environ.items() if name not in HUB_SWITCHES}
+
+
+def in_container(env: Mapping[str, str], *, hub: bool) -> dict[str, str]:
+    """Return the variables of an app in a container, whose recipe sets `env`; `hub`: it asks its hub at each start.
+
+    Raise UsageError for such an app if `env` names no hub: a container has the guard, which is a single file for the
+    app's own Python and no mirror.
+    """
+    if not hub:
+        return {**offline({}), **env}
+    if not any(env.get(name) for name in _HUB_ADDRESSES):
+        raise UsageError(
+            "this app asks its hub at each start, and a container has none",
+            hint="run preheat mirror where the container can reach it, and name it in the recipe: "
+            'env = { HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }',
+        )
+    return {**asking_hubs(offline({})), **env}
 
 
 def direct(environ: Mapping[str, str]) -> dict[str, str]:

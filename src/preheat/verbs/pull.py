@@ -11,6 +11,7 @@ from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
+from preheat.library.records.unread_files import UnreadFiles
 from preheat.net.retry import RetryPolicy
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.transfer.fetch import Policy, fetch
@@ -169,6 +170,7 @@ def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, 
         require_sizes(library, set(wanted.files) - set(need.to_fetch))
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
     scan_and_report(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
+    UnreadFiles(library.root).forget(wanted.ref, wanted.commit, wanted.files)
     if listed is None:
         library.keep_for_user(wanted.ref)
     else:

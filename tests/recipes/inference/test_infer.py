@@ -291,6 +291,15 @@ def test_a_large_file_that_was_written_and_never_opened_is_left_out_with_its_siz
     assert [need.at for need in infer(facts, keep_unread=True).recipe.needs] == ["dump"]
 
 
+@pytest.mark.parametrize("name", ["zh_tn_tagger.fst", "model.engine", "kernel.cubin", "one.nbc", "rows.arrow"])
+def test_what_the_start_compiled_is_kept_although_only_the_next_start_reads_it(name: str) -> None:
+    """A real WeText builds its grammar in memory, writes 3.5 MB, and does not open the file in the same start."""
+    facts = seen(made=(made(f"{APP}/cache/{name}", size=4 * LARGE), made(f"{APP}/cache/dump.bin", size=4 * LARGE)))
+    found = infer(facts)
+    assert [[file.path for file in one.snapshot.files] for one in found.lock.needs] == [[name]]
+    assert [one.what for one in found.left_out] == ["{dir}/cache/dump.bin"]
+
+
 def test_a_native_programs_format_names_the_packages_that_it_comes_from() -> None:
     class Packages(AppPython):
         def version(self, package: str) -> str:

@@ -71,6 +71,7 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
             for one in found.lock.needs
         ],
         "left_out": [{"what": one.what, "size": one.size, "reason": one.reason} for one in found.left_out],
+        "unread": traced.unread,
         "opened": [
             {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
@@ -102,6 +103,10 @@ def _words(traced: Traced, path: Path) -> str:
         place = f"{one.need.view}{' at ' + one.need.at if one.need.at else ''}"
         lines.append(f"needs {one.need.ref}: {size} in {say_count(len(one.snapshot.files), 'file')}, {place}")
     lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
+    if traced.unread:
+        lines.append(
+            f"{say_size(traced.unread)} in the library that no start opened: preheat prune --unread --yes removes them"
+        )
     lines += [f"created {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
     lines += [
         f"tried to reach {one.host}:{one.port} ({one.count}×), from {' < '.join(one.modules) or 'the app'}"

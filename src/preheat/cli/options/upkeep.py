@@ -74,7 +74,8 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
             _prune,
             """\
   preheat prune                                  show what it would free
-  preheat prune --old --yes                      also versions that no branch or tag refers to""",
+  preheat prune --old --yes                      also versions that no branch or tag refers to
+  preheat prune --unread                         show what traced apps downloaded and never opened""",
         ),
         (
             "verify",
@@ -135,6 +136,11 @@ def _rm(verb: argparse.ArgumentParser) -> None:
 def _prune(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--old", action="store_true", help="also remove unpinned versions that no branch or tag refers to"
+    )
+    verb.add_argument(
+        "--unread",
+        action="store_true",
+        help="also remove files that a traced app downloaded and no start opened, unless something else needs them",
     )
     verb.add_argument(
         "--memory-snapshots", dest="memory", action="store_true", help="also remove the memory snapshots of all apps"

@@ -22,6 +22,7 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.records.claims import VIEW, Claims, linked
 from preheat.library.records.records import Records
 from preheat.library.records.shared_fs import SIGHT_S, shared
+from preheat.library.records.unread_files import Version, version_of
 from preheat.library.upkeep.inventory import Blob, inventory
 
 _STALE_S = 86400.0
@@ -67,13 +68,16 @@ class Sweep:
     """Removes unused blobs and leftover files in the library at `root`.
 
     `settle_s` is how long other machines may cache an outdated state of the folder, in seconds; by default 65 on a
-    network filesystem, and 0 elsewhere.
+    network filesystem, and 0 elsewhere. `unread`: digests that these versions list and do not need.
     """
 
-    def __init__(self, root: Path, settle_s: float | None = None) -> None:
+    def __init__(
+        self, root: Path, settle_s: float | None = None, unread: Mapping[Version, Collection[str]] | None = None
+    ) -> None:
         self._root = root
         self._records = Records(root / "records")
         self._claims = Claims(root / "claims")
+        self._unread = unread or {}
         self._settle_s = settle_s if settle_s is not None else SIGHT_S if shared(root) else 0.0
 
     def plan(
@@ -81,21 +85,22 @@ class Sweep:
     ) -> SweepPlan:
         """Find blobs that no record or claim needs, and leftover files.
 
-        Blobs changed less than `young_s` seconds ago are kept. `only` limits the plan to these blobs (`algorithm:hex`),
-        without leftover files. The versions in `gone` count as removed; their refs are pinned to commits.
-        Raise LibraryError if a record cannot be read, because its blobs are then unknown.
+        Blobs changed less than `young_s` seconds ago are kept, except for unread ones. `only` limits the plan to these
+        blobs (`algorithm:hex`), without leftover files. The versions in `gone` count as removed; their refs are pinned
+        to commits. Raise LibraryError if a record cannot be read, because its blobs are then unknown.
         """
         now = now or time.time()
         wanted = None if only is None else frozenset(only)
         needed = self._recorded(gone)
         holders = self.holders()
+        unread = {name for names in self._unread.values() for name in names}
         free, held = [], []
         for blob in inventory(self._root / "blobs"):
             names = {str(name) for name in blob.names}
             if names & needed or (wanted is not None and not names & wanted):
                 continue
             holder = next((holders[name] for name in names if name in holders), "")
-            if holder or now - blob.changed_at < young_s:
+            if holder or (now - blob.changed_at < young_s and not names & unread):
                 held.append((blob, holder or "it is new"))
             else:
                 free.append(blob)
@@ -163,7 +168,12 @@ class Sweep:
             _move(path, home)
 
     def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
-        return {file.digest for record in self._records.listed() if record.ref not in gone for file in record.files}
+        needed: set[str] = set()
+        for record in self._records.listed():
+            if record.ref not in gone:
+                unread = self._unread.get(version_of(record.ref, record.ref.revision), ())
+                needed.update(file.digest for file in record.files if file.digest not in unread)
+        return needed
 
     def holders(self) -> dict[str, str]:
         """Return why blobs are in use without a record, by `algorithm:hex`."""

@@ -50,7 +50,7 @@ def made_needs(
         place, below = places.split(made.path)
         if not place or made.path in taken or _of_no_use(made, place, below, seen, is_read=made.path in times):
             continue
-        unread = made.path not in times and not is_code(made.path) and seen.sees_native
+        unread = made.path not in times and seen.sees_native and not is_code(made.path) and not _is_compiled(made.path)
         if made.digest is None or (unread and made.size > LARGE and not keep):
             why = "written, never opened" if unread else "written, too large to keep"
             left_out.append(OmittedFile(places.shorten(made.path), made.size, why))
@@ -60,6 +60,11 @@ def made_needs(
     for (place, group), files in groups.items():
         when = min(times.get(made.path, LATE) for _, made in files)
         yield when, _need(place, group, files, seen, places)
+
+
+def _is_compiled(path: str) -> bool:
+    """Return whether a file is compiled: the start that writes it has it in memory, and the next one reads it."""
+    return path.endswith((*_WRITERS, *_GPU_ENDINGS)) or bool(_NATIVE.search(path))
 
 
 def _of_no_use(made: Made, place: str, below: str, seen: Observation, *, is_read: bool) -> bool:

@@ -27,7 +27,7 @@ from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image, write_json
 from preheat.oci.secrets.secret_search import secret_in_text
-from preheat.recipes.offline_env import offline
+from preheat.recipes.offline_env import in_container
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD, LOCK, lay_out, lock_of, own_group, plain
 from preheat.verbs.locked_needs import Required
@@ -217,7 +217,7 @@ def _config_additions(
         command=recipe.command,
         given_command=order.command,
         folder=str(recipe.folder),
-        env={**offline({}), **environ, **recipe.env},
+        env={**in_container(recipe.env, hub=recipe.hub), **environ, **recipe.env},
         ports=() if port.number is None else (port.number,),
         labels=labels,
     )

@@ -12,7 +12,7 @@ from preheat.deploy.guard_zip import keep_guard_zip
 from preheat.deploy.service import Mount, Service
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
-from preheat.recipes.offline_env import offline
+from preheat.recipes.offline_env import in_container
 from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD
@@ -47,8 +47,6 @@ def compose_service(
         on_event(
             Noted("ports", f'none: the ready probe of {recipe.name} names no port; ready = "http://127.0.0.1:7860/"')
         )
-    if recipe.hub and not terms.built:
-        on_event(Noted("hub", f"{recipe.name} asks its hub at each start, and the container has none: preheat build"))
     python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
     service = Service(
         name=recipe.name,
@@ -68,6 +66,7 @@ def compose_service(
     if not terms.user and recipe.folder.stat().st_uid == 0:
         said = f"{service.user} in place of root, who owns {recipe.folder}: the app cannot write there; --user NAME"
         on_event(Noted("user", said))
+    environment = in_container(recipe.env, hub=recipe.hub)
     placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
     # The library of a group may belong to another user.
     guard = keep_guard_zip(library.root, recipe.folder)
@@ -80,7 +79,7 @@ def compose_service(
         command=(*words, "--status", terms.status, "--name", recipe.name, *port.options, *ready, "--", *command),
         check=("python3", str(guard), "--check", terms.status),
         folder=recipe.folder,
-        env={**offline({}), **homes, **placed, **recipe.env},
+        env={**environment, **homes, **placed, **recipe.env},
         mounts=_mounts(recipe, library),
         scratch=tuple(dict.fromkeys((_TMP, *homes.values()))),
     )

@@ -1,7 +1,9 @@
 """Timed starts: start one app under each condition of a proof."""
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from preheat.proof.start.trial import Instruments, TimedStart, restart_once, sta
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.places import DIR, HOME, SITE_PACKAGES, TMP, split_place
 from preheat.recipes.recipe import Recipe
+from preheat.verbs.local_hub import Lead, library_hub, needs_alone
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
 from preheat.verbs.run import network_seen, stopwatch, witness_for
@@ -139,7 +142,8 @@ class Starts:
         weights = self._weights(library)
         evicted = self._evict([library.root])
         require_evicted(evicted, "the weights")
-        started, witness = self._start(environ, roots, ObservedResources(weights))
+        with self._hub(library, environ) as lead:
+            started, witness = self._start(environ, roots, ObservedResources(weights), lead=lead)
         timeline = self._timeline(PRELOADED, started, witness, fetched)
         read = max(0, timeline.memory.page_cache - evicted.stayed)
         spans = started.seen.reading() if started.seen else ()
@@ -152,14 +156,16 @@ class Starts:
         weights = self._weights(library)
         fill([library.root, *self._interpreter()])
         start = restart_once if condition == RESTART else start_once
-        started, witness = self._start(environ, roots, ObservedResources(weights), start)
+        with self._hub(library, environ) as lead:
+            started, witness = self._start(environ, roots, ObservedResources(weights), start, lead)
         return self._timeline(condition, started, witness, 0)
 
     def unwatched(self, roots: StartFolder, library: Library) -> float:
         """Start warm, observed only by the ready probe; return the seconds until it was ready."""
-        app = self._app(self._offline(roots, library))
+        environ = self._offline(roots, library)
         fill([library.root, *self._interpreter()])
-        return start_once(app, "", self._around.ready_within_s).ready_s
+        with self._hub(library, environ) as lead:
+            return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
 
     def bare_imports(self, bare_imports: BareImports, roots: StartFolder, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
@@ -194,11 +200,12 @@ class Starts:
         roots: StartFolder,
         subject: ObservedResources,
         start: Callable[..., TimedStart] = start_once,
+        lead: Lead | None = None,
     ) -> tuple[TimedStart, Witness | str]:
         """Start the app under observation; return the start and its witness, or the reason why there is no witness."""
         roots.caches.mkdir(parents=True, exist_ok=True)
         roots.notes.mkdir(parents=True, exist_ok=True)
-        app = self._app({**environ, **stopwatch(environ, roots.notes)})
+        app = self._app({**environ, **stopwatch(environ, roots.notes)}, lead)
         witness: Witness | str
         try:
             witness = witness_for(app)
@@ -220,8 +227,20 @@ class Starts:
             self.imported = outermost_names(list(started.notes), started.began, started.ready_s)
         return started, witness
 
-    def _app(self, environ: Mapping[str, str]) -> App:
-        return App(self.recipe.command, {**environ, **self.recipe.env}, str(self.recipe.folder), self.recipe.ready)
+    def _app(self, environ: Mapping[str, str], lead: Lead | None = None) -> App:
+        app = App(self.recipe.command, {**environ, **self.recipe.env}, str(self.recipe.folder), self.recipe.ready)
+        return app if lead is None else lead.around(app)
+
+    @contextlib.contextmanager
+    def _hub(self, library: Library, environ: Mapping[str, str]) -> Iterator[Lead | None]:
+        """Serve the library to an app that asks its hub at each start, as `run` does; None for other apps."""
+        if not self.recipe.hub:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="preheat-needs-") as folder:
+            served = needs_alone(all_required(self.recipe, library), library, Path(folder))
+            with library_hub(served, environ, "warn", self._on_event) as lead:
+                yield lead
 
     def _timeline(self, condition: str, started: TimedStart, witness: Witness | str, fetched: int) -> Timeline:
         seen = started.seen or ResourceUse()

@@ -8,11 +8,12 @@ from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError, NoSpace
 from preheat.core.events import Listener, Noted
 from preheat.core.placement import THEIRS, StatFields
-from preheat.core.ref import MADE, URL
+from preheat.core.ref import HUGGING_FACE, MADE, MODELSCOPE, URL
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.adopt.intake import Intake
 from preheat.library.archives import unpack
 from preheat.library.library import Library
+from preheat.library.records.unread_files import UnreadFiles
 from preheat.recipes.inference.bookkeeping import is_code
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.lock_file import Lock, Pinned
@@ -50,6 +51,36 @@ def keep(
             if recorded:
                 _record(pinned, observed.snapshots, library)
     return tuple(missing)
+
+
+def note_unread(lock: Lock, fuller: Lock, library: Library, since: float) -> int:
+    """Note the files of hubs that are in `fuller` only, and came into the library after `since`; return their bytes.
+
+    `prune --unread` can remove them. `since` is in seconds of the wall clock.
+    """
+    notes, size = UnreadFiles(library.root), 0
+    for pinned in lock.needs:
+        notes.forget(pinned.snapshot.ref, pinned.snapshot.commit, pinned.snapshot.files)
+    read = {file.digest for pinned in lock.needs for file in pinned.snapshot.files}
+    for pinned in fuller.needs:
+        some = [file for file in pinned.snapshot.files if file.digest not in read] if _is_of_hub(pinned) else []
+        new = {file.digest: file for file in some if _came_after(library.path(file.digest), since)}
+        if new:
+            notes.note(pinned.snapshot.ref, pinned.snapshot.commit, new.values())
+            size += sum(file.size for file in new.values())
+            read |= new.keys()
+    return size
+
+
+def _is_of_hub(pinned: Pinned) -> bool:
+    return pinned.need.ref.hub in (HUGGING_FACE, MODELSCOPE)
+
+
+def _came_after(blob: Path, since: float) -> bool:
+    try:
+        return blob.stat().st_mtime >= since
+    except OSError:
+        return False
 
 
 class _Shelf:

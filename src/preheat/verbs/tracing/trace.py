@@ -27,7 +27,7 @@ from preheat.verbs.local_hub import led
 from preheat.verbs.placing.free_places import permission_for
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.intercept import intercept
-from preheat.verbs.tracing.keep import keep
+from preheat.verbs.tracing.keep import keep, note_unread
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.recipe_files import RecipeFiles, verified_as
@@ -75,7 +75,8 @@ class TraceOptions:
 class Traced:
     """Result of a trace: the inferred recipe, and the observations that it is based on.
 
-    `replay` is None if the recipe was not to be replayed.
+    `replay` is None if the recipe was not to be replayed. `unread`: bytes that were downloaded into the library and
+    that no start opened.
     """
 
     inferred: Inferred
@@ -83,6 +84,7 @@ class Traced:
     seen: ObservedStart
     remarks: tuple[str, ...] = field(default=())
     replay: ReplayVerdict | None = None
+    unread: int = 0
 
     def require_replayed(self, recipe: Path) -> None:
         """Raise NotReplayed if the recipe was replayed and did not pass, or if it is empty although weights were read.
@@ -114,7 +116,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
         if bench.how == IN_PLACE:
             on_event(Noted("trace", f"no overlay ({bench.reason}): what the app writes stays in its folders"))
-        began = time.monotonic()
+        began, since = time.monotonic(), time.time()
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
         inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
@@ -137,7 +139,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             remarks = (said, *remarks)
         files.write(shared, remarks)
         if not terms.replay:
-            return Traced(shared, observation, seen, remarks)
+            unread = note_unread(inferred.lock, fuller.lock, library, since)
+            return Traced(shared, observation, seen, remarks, unread=unread)
         replays = _replays(seen, traced_s, app, library, terms, bench, on_event)
         if early:
             verdict = replays.ended_early()
@@ -152,7 +155,9 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         # The replay has the secrets, which are in no file.
         shared, _ = _without_secrets(verified_as(inferred, verdict.verified), terms.secrets)
         files.write(shared, remarks)
-        return Traced(shared, observation, seen, remarks, verdict)
+        return Traced(
+            shared, observation, seen, remarks, verdict, note_unread(inferred.lock, fuller.lock, library, since)
+        )
 
 
 _INSTEAD = "The app does not start with this recipe until it reads the secret from a variable or a file."

@@ -6,6 +6,7 @@ from preheat.core.ref import ARCHIVES, MADE
 from preheat.core.snapshot import Snapshot
 from preheat.guard.memory_snapshot.saved_memory import FOLDER, list_leftovers, list_saved
 from preheat.library.library import Library
+from preheat.library.records.unread_files import UnreadFiles
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
 from preheat.verbs.upkeep.remove import back_in_use
@@ -18,13 +19,25 @@ YOUNG_S = 3600.0
 class PruneOptions:
     """What to prune: also `old` versions; also all `memory` snapshots; only blobs older than `young_s` seconds.
 
-    `forget`: the machine whose views' claims are removed.
+    `forget`: the machine whose views' claims are removed. `unread`: also files that traced apps downloaded and no start
+    opened; the sweep must be made by `sweep_unread`.
     """
 
     old: bool = False
     memory: bool = False
     young_s: float = YOUNG_S
     forget: str = ""
+    unread: bool = False
+
+
+def sweep_unread(library: Library, settle_s: float | None = None) -> Sweep:
+    """Return a sweep that also removes the files that traced apps downloaded and no start opened.
+
+    Files of pinned versions are kept, and those that another version, a pull or a view needs.
+    """
+    pinned = library.pins.all()
+    notes = UnreadFiles(library.root).all()
+    return Sweep(library.root, settle_s, {version: files for version, files in notes.items() if version not in pinned})
 
 
 def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> RemovalPlan:
@@ -39,7 +52,15 @@ def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> R
     memory = list_leftovers(str(library.root / FOLDER))
     if prune_options.memory:
         memory += [(saved.folder, saved.size) for saved in list_saved(str(library.root / FOLDER))]
-    return RemovalPlan(tuple(old), plan, kept, old=True, forget=prune_options.forget, memory=tuple(memory))
+    return RemovalPlan(
+        tuple(old),
+        plan,
+        kept,
+        old=True,
+        forget=prune_options.forget,
+        memory=tuple(memory),
+        unread=prune_options.unread,
+    )
 
 
 def _old(library: Library) -> list[Snapshot]:

@@ -30,8 +30,8 @@ class RemovalPlan:
     """The versions and files that a removal deletes; `kept_by`: what keeps other bytes of the versions on disk.
 
     `old`: the versions were chosen because no branch or tag names them, and stay if one does by then. `forget`: the
-    machine whose views' claims are removed. `memory`: the folders of memory snapshots to remove, with their bytes. None
-    of this has been carried out.
+    machine whose views' claims are removed. `memory`: the folders of memory snapshots to remove, with their bytes.
+    `unread`: files that no start opened are removed too. None of this has been carried out.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -40,6 +40,7 @@ class RemovalPlan:
     old: bool = False
     forget: str | None = None
     memory: tuple[tuple[str, int], ...] = ()
+    unread: bool = False
 
     @property
     def versions(self) -> tuple[Ref, ...]:

@@ -10,6 +10,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.guard.memory_snapshot.saved_memory import remove as remove_saved
 from preheat.library.library import Library
 from preheat.library.records.claims import PULL
+from preheat.library.records.unread_files import UnreadFiles
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.removal_plan import Keeper, RemovalPlan, keepers
 
@@ -81,6 +82,10 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
         library.claims.tidy(plan.forget)
         library.marks.tidy()
     size = sweep.carry_out(plan.sweep)
+    if plan.unread:
+        notes = UnreadFiles(library.root)
+        gone = {str(name) for blob in plan.sweep.blobs for name in blob.names if not library.has(name)}
+        notes.drop(version for version, files in notes.all().items() if files <= gone)
     for folder, bytes_freed in plan.memory:
         remove_saved(folder)
         size += bytes_freed

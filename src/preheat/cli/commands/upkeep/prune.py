@@ -8,15 +8,16 @@ from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.prune import PruneOptions, plan_prune
+from preheat.verbs.upkeep.prune import PruneOptions, plan_prune, sweep_unread
 from preheat.verbs.upkeep.removal_plan import RemovalPlan
 from preheat.verbs.upkeep.remove import carry_out
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    prune_options = PruneOptions(options.old, options.memory, read_seconds(options.younger), options.forget)
-    sweep = sweep_of(options, wiring)
+    young_s = read_seconds(options.younger)
+    prune_options = PruneOptions(options.old, options.memory, young_s, options.forget, options.unread)
+    sweep = sweep_unread(wiring.library, _settle_s(options)) if options.unread else sweep_of(options, wiring)
     return removed(lambda: plan_prune(wiring.library, sweep, prune_options), sweep, options, wiring)
 
 
@@ -59,5 +60,8 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
 
 def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
     """Return the sweep for these options; on a network share, it waits until other machines see its changes."""
-    root = wiring.library.root
-    return Sweep(root, read_seconds(options.settle) if options.settle else None)
+    return Sweep(wiring.library.root, _settle_s(options))
+
+
+def _settle_s(options: argparse.Namespace) -> float | None:
+    return read_seconds(options.settle) if options.settle else None
