@@ -243,9 +243,9 @@ def test_a_proof_needs_nothing_but_the_traced_recipe(traced: Preheat) -> None:
     (traced.folder / "use.py").write_text(
         f"import urllib.request\nassert urllib.request.urlopen('http://127.0.0.1:{port}/say').read()\n"
     )
-    chosen = {"USE_MODELSCOPE": "false", "MY_API_KEY": "hf_" + "a1B2" * 9}
+    traced.env |= {"USE_MODELSCOPE": "false", "MY_API_KEY": "hf_" + "a1B2" * 9}
     first = f"exec:{sys.executable} use.py"
-    told = traced("trace", "--settle", "0s", "--first", first, "--", *SCRIPT, str(port), **chosen)
+    told = traced("trace", "--settle", "0s", "--first", first, "--", *SCRIPT, str(port))
     assert told.status == 0, told.err
     text = (traced.folder / "preheat.toml").read_text()
     app = tomllib.loads(text)["app"]
