@@ -165,7 +165,12 @@ START_UP = [
     ("{site-packages}/pip", "new.py"),
     ("{site-packages}/numpy", "evil.py"),
     ("{site-packages}/numpy", "core.cpython-311-x86_64-linux-gnu.so"),
+    ("{site-packages}/numpy", "libx.so.12"),
     ("{site-packages}/numpy-2.0.dist-info", "entry_points.txt"),
+    ("{home}/.config/wezterm", "wezterm.lua"),
+    ("{cache}/huggingface", "token"),
+    ("{home}/.cache/huggingface", "stored_tokens"),
+    ("{home}/.modelscope", "credentials/session"),
 ]
 
 

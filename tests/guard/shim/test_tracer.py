@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 import preheat.guard
+from preheat.core.errors import UsageError
+from preheat.core.ref import Ref
 from preheat.guard.model.app import App
 from preheat.guard.process.process import Process
+from preheat.guard.shim import response_log
 from preheat.guard.witness.file_opens import FANOTIFY, Opens
 from preheat.guard.witness.strace import Strace
 from tests.guard.apps import until
@@ -220,3 +223,18 @@ sys.exit(0)
     process.stop(60)
     assert list(process.tail.lines(5)) == ["up", "ended well"]
     assert process.status == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "signature", "token", "access_token", "credential", "credentials", "password", "passwd", "secret",
+        "auth", "authorization", "api-key", "apikey", "access-key", "key", "jwt", "session", "sig", "policy", "pwd",
+        "X-Amz-Date", "x-goog-expires",
+    ],
+)  # fmt: skip
+def test_a_logged_url_has_no_parameter_that_a_recipe_must_not_have(name: str) -> None:
+    url = f"https://h/a.bin?x=1&{name}=SECRET"
+    assert response_log._harmless(url) == "https://h/a.bin"
+    with pytest.raises(UsageError):
+        Ref.parse(f"{url}#sha256={'d' * 64}")

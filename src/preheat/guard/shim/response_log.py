@@ -20,7 +20,11 @@ from contextlib import suppress
 from typing import Any, Callable, List, Optional
 from urllib.parse import parse_qsl, urljoin
 
-_SECRETS = ("signature", "token", "credential", "password", "secret", "key", "policy", "sig", "x-amz", "x-goog")
+# Parts of the names of parameters; core/ref.py has the names that an address in a recipe must not have.
+_SECRETS = (
+    "signature", "token", "credential", "passw", "pwd", "secret", "auth", "key", "jwt", "session", "policy", "sig",
+    "x-amz", "x-goog",
+)  # fmt: skip
 _LONGEST = 4000
 # Magic bytes of archives: zip, gzip, bzip2, xz, zstd. A plain tar has its magic at byte 257.
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")

@@ -5,6 +5,7 @@ use a new folder there, one that preheat made, or one of known model caches. SEC
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,19 +19,23 @@ CONFIG, SHARE = "config", "share"
 # Folders in which programs look for code or configuration, whether they exist already or not.
 _START_UP_TEXT = {
     HOME: """
-        .aws .azure .bash_completion.d .bashrc.d .bin .bundle .cargo .claude .codex .conda .condarc.d .cursor .docker
-        .emacs.d .fonts .gem .git .git-templates .gnome .gnupg .gradle .hg .icons .ipython .julia .jupyter .kde .kube
-        .local .m2 .mozilla .npm .nvm .oh-my-zsh .password-store .pki .profile.d .pyenv .rbenv .rustup .ssh .subversion
-        .terraform.d .themes .thunderbird .vim .vscode .vscode-server .zsh .zshrc.d anaconda3 applications autostart bin
-        desktop library miniconda3 sbin
+        .asdf .aws .azure .bash_completion.d .bashrc.d .bin .bun .bundle .cargo .claude .codex .conda .condarc.d
+        .cursor .deno .docker .doom.d .emacs.d .fonts .gdbinit.d .gem .git .git-templates .gnome .gnupg .gradle
+        .hammerspoon .hg .icons .ipython .julia .jupyter .kde .kube .local .m2 .mozilla .nix-profile .npm .nvm
+        .oh-my-zsh .password-store .pki .profile.d .pyenv .qutebrowser .rbenv .rustup .sdkman .ssh .subversion
+        .terraform.d .themes .thunderbird .vim .volta .vscode .vscode-server .xmonad .xonsh .zsh .zshrc.d
+        anaconda3 applications autostart bin desktop library miniconda3 sbin
     """,
     CONFIG: """
-        autostart containers direnv environment.d fish git helm htop i3 jupyter kitty matplotlib nvim pip
-        plasma-workspace pypoetry sway systemd tmux uv vim xfce4 zsh
+        alacritty autostart awesome bspwm code containers direnv doom emacs environment.d fish ghostty git helm
+        htop hypr i3 ipython jetbrains jupyter kitty lf matplotlib mise mpv nushell nvim openbox pip
+        plasma-workspace polybar powershell pypoetry qtile ranger rofi sway sxhkd systemd tmux uv vim vscodium
+        waybar wezterm xfce4 xmonad xonsh yazi zed zellij zsh
     """,
     SHARE: """
-        applications autostart bash-completion dbus-1 fish flatpak gnome-shell icons jupyter kio kservices5 kservices6
-        mime nautilus nautilus-python nvim pipx services systemd thumbnailers uv vim virtualenvs
+        applications autostart bash-completion dbus-1 fish flatpak gnome-shell icons jupyter kio konsole
+        kservices5 kservices6 mime nautilus nautilus-python nushell nvim pipx powershell services systemd
+        thumbnailers uv vim virtualenvs xonsh
     """,
     CACHE: """
         bazel ccache deno direnv fish gitstatus go-build ms-playwright nix node-gyp npm nvim oh-my-zsh pip pipenv
@@ -53,6 +58,9 @@ _SHARED = {kind: frozenset(text.split()) for kind, text in _SHARED_TEXT.items()}
 # Folders of a home that have folders of apps, by path.
 _NESTED = {".local/share": SHARE, ".config": CONFIG, ".cache": CACHE}
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib", ".pth", ".egg-link", ".sh", ".exe")
+_VERSIONED_LIBRARY = re.compile(r"\.so(\.[0-9]+)+\Z")
+# Files of model caches with which other programs log in at a hub.
+_LOGINS = re.compile(r"(?:huggingface/(?:token|stored_tokens)|\.?modelscope/(?:hub/)?credentials/.*)\Z", re.IGNORECASE)
 _METADATA = (".dist-info", ".egg-info", ".data")
 # How people write the places.
 _WRITTEN = {HOME: "~", CACHE: "~/.cache", TMP: "/tmp", SITE_PACKAGES: "site-packages"}  # noqa: S108 - for people
@@ -79,11 +87,14 @@ class FreePlace:
             return f"programs look for code or configuration in {root}/{top}"
         if kind == SITE_PACKAGES and _starts(top, rest):
             return "Python or its installer runs it at its start"
+        if _LOGINS.match(below):
+            return "programs log in at a hub with it"
         folder = f"{root}/{top}"
         if not os.path.lexists(folder) or is_ours(folder) or _is_shared(kind, top, folder):
             return ""
         if kind == SITE_PACKAGES:
-            is_code = top.endswith(_METADATA) or path.casefold().endswith(_CODE)
+            name = path.casefold()
+            is_code = top.endswith(_METADATA) or name.endswith(_CODE) or _VERSIONED_LIBRARY.search(name)
             return f"it is code in {top}, which preheat did not install" if is_code else ""
         return f"{folder} exists, and preheat did not make it"
 
