@@ -5,15 +5,26 @@ import re
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 
-# A hub's client, what reads archives, and what only options of `run` need.
+# A hub's client, what reads archives, and what only options of `run`, downloads or hashing need.
 _UNUSED = {
+    "dataclasses",
+    "hashlib",
     "importlib.resources",
+    "json",
+    "pickle",
+    "preheat.disk.file_hash",
     "preheat.guard.net.network_namespace",
     "preheat.guard.witness.connections",
     "preheat.hubs.huggingface",
+    "preheat.library.blobs.partial",
     "preheat.net.http",
     "preheat.verbs.upkeep.verify",
+    "preheat.views.layouts.modelscope_old",
+    "random",
+    "shutil",
+    "socket",
     "ssl",
+    "tempfile",
     "urllib3",
     "zipfile",
 }

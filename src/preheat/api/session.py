@@ -9,7 +9,6 @@ import functools
 import os
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from preheat.api.endpoints import origin, read_endpoints, read_token
@@ -285,4 +284,6 @@ class Session:
 
 
 def _lock_command(words: str | None) -> str:
+    from shlex import quote
+
     return f"preheat lock {quote(words)}" if words else "preheat lock"

@@ -14,7 +14,7 @@ from preheat.cli.output.console import JsonLines, TwoConsoles, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
 from preheat.disk.regular_file import open_to_write, why
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 
 _INTERRUPTED = 130
 _UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify"))

@@ -27,8 +27,18 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError; that of the whole command line has those of the verbs in `verbs`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{"formatter_class": _draft, **settings})
         self.verbs: dict[str, Parser] = {}
+
+    def format_help(self) -> str:
+        """Return the help, as wide as the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """Return the usage, as wide as the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_usage()
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError; argparse would print and exit."""
@@ -52,12 +62,16 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
+def _draft(prog: str) -> argparse.HelpFormatter:
+    """Return a formatter for the checks of argparse, which makes one for each option; most look up the terminal."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=80)
+
+
 def parser(verb: str = "") -> Parser:
     """Return the parser of the whole command line; it raises UsageError instead of exiting.
 
     If `verb` is a verb, only its options are added: those of all verbs take 15 ms, which would delay an app's start.
     """
-    form = argparse.RawDescriptionHelpFormatter
     whole = Parser(
         prog="preheat",
         description="Preload model weights: pull them once, then start any app from them in seconds, offline.",
@@ -69,11 +83,10 @@ examples:
   preheat prove preheat.toml                     start it cold and preloaded, and report the speed-up
 
 For details: preheat VERB --help. Documentation: docs/ and README.md.""",
-        formatter_class=form,
     )
     whole.add_argument("-V", "--version", action="version", version=f"preheat {__version__}")
     common = _common_options()
-    verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = whole.add_subparsers(prog="preheat", dest="verb", metavar="VERB", required=True)
     known = [one for one in _VERBS if one[0] == verb] or _VERBS
     for name, words, build, examples in known:
         one = verbs.add_parser(
@@ -81,7 +94,6 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
             help=words,
             description=f"{words[0].upper()}{words[1:]}.",
             epilog=f"examples:\n{examples}",
-            formatter_class=form,
             parents=[common],
         )
         build(one)

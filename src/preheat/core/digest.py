@@ -1,11 +1,10 @@
 """Digest: a hash algorithm and the expected hash of some bytes."""
 
-import hashlib
 import re
-from dataclasses import dataclass
 from typing import Protocol, Self
 
 from preheat.core.errors import UsageError
+from preheat.guard.model.values import dataclass
 
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"
@@ -57,6 +56,8 @@ class Digest:
 
 def hasher(algorithm: str, size: int) -> Hasher:
     """Return a new hasher of `algorithm`; `size` is the number of bytes it will get (git-sha1 hashes it first)."""
+    import hashlib  # loads OpenSSL, which an app that needs no hash would wait for
+
     if algorithm == SHA256:
         return hashlib.sha256()
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

@@ -1,16 +1,15 @@
 """Ref: the name of a model as a user types it; its revision may be a branch, which can move."""
 
 import functools
-import hashlib
 import ipaddress
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from preheat.core.digest import SHA256, Digest
 from preheat.core.errors import UsageError
+from preheat.guard.model.values import dataclass, replace
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"
@@ -268,4 +267,6 @@ def _short(front: str, back: str) -> str:
 
 
 def _short_digest(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,15 +1,14 @@
 """Snapshot: one commit of a repository, as a tuple of files."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from itertools import pairwise
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
+from preheat.guard.model.values import dataclass, field, replace
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
 GLOB = frozenset("*?[")
@@ -178,6 +177,8 @@ def listing_commit(files: Iterable[File]) -> str:
 
     They are the SHA-1 over `DIGEST SIZE PATH` and a NUL for each file, sorted by path.
     """
+    import hashlib
+
     naming = hashlib.sha1(usedforsecurity=False)
     for file in sorted(files, key=lambda file: file.path):
         naming.update(f"{file.digest} {file.size} {file.path}\0".encode())

@@ -1,13 +1,12 @@
 """Free space: the bytes that a plan needs on a disk, and those that are free."""
 
 import os
-import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.errors import NoSpace
 from preheat.core.units import say_size
+from preheat.guard.model.values import dataclass
 
 SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
@@ -35,7 +34,13 @@ class DiskNeed:
 
 def disk_need(at: Path, needed: int, spare: int = SPARE) -> DiskNeed:
     """Return the need of `needed` bytes in the folder `at`, which need not exist; `spare` is the reserve in bytes."""
-    return DiskNeed(at, needed, max(shutil.disk_usage(existing(at)).free - spare, 0), spare)
+    return DiskNeed(at, needed, max(free_bytes(existing(at)) - spare, 0), spare)
+
+
+def free_bytes(at: Path) -> int:
+    """Return how many bytes this user can write to the disk of an existing path. Raise OSError."""
+    disk = os.statvfs(at)
+    return disk.f_bavail * disk.f_frsize
 
 
 def disk_needs(wanted: Iterable[tuple[Path, int]]) -> tuple[DiskNeed, ...]:

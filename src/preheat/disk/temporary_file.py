@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +30,7 @@ _Made = TypeVar("_Made")
 
 def beside(at: Path) -> Path:
     """Return a new temporary path beside `at`. It is random, because processes in two containers may share a PID."""
-    return at.with_name(f".{_name(at)}.{secrets.token_hex(_RANDOM_BYTES)}.new")
+    return at.with_name(f".{_name(at)}.{os.urandom(_RANDOM_BYTES).hex()}.new")
 
 
 def create(at: Path, mode: int = 0o666) -> tuple[Path, int]:

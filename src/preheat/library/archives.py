@@ -17,8 +17,8 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import create
 from preheat.library.adopt.intake import Intake
 from preheat.library.archive_members import Member, read_members
-from preheat.library.blobs.partial import disk
-from preheat.library.blobs.running_hash import SMALL
+from preheat.library.blobs.blobs import SMALL
+from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 
 _THREADS = 16  # most of their time, they wait for fsync

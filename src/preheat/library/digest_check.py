@@ -3,14 +3,13 @@
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, PreheatError
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.file_hash import feed
+from preheat.guard.model.values import replace
 from preheat.library.blobs.blobs import add_name
-from preheat.library.blobs.partial import disk
+from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 
 
@@ -90,6 +89,8 @@ def _known(library: Library, recorded: File | None, file: File, *, add_names: bo
 
 
 def _hashed(library: Library, file: File, digest: Digest) -> str:
+    from preheat.disk.file_hash import feed  # hardly ever needed, and the app waits for it
+
     hasher = digest.hasher(file.size)
     path = library.path(file.digest)
     with disk(path):

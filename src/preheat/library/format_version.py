@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.errors import LibraryError
 from preheat.disk.temporary_file import write_whole
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.small_files import read_small
 
 _FORMAT = "1"

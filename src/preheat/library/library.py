@@ -1,25 +1,22 @@
-"""Library: stores snapshots. docs/library-format.md describes its files."""
+"""Library: stores snapshots. docs/library-format.md describes its files.
+
+What only downloads need is imported where it is used, because an app waits for the imports of its start.
+"""
 
 import contextlib
 import functools
-import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.core.digest import Digest
-from preheat.core.errors import Busy, LibraryError, NotPreloaded
+from preheat.core.errors import LibraryError, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.free_space import SPARE, DiskNeed, require_space
-from preheat.library.blobs.blobs import Blobs
-from preheat.library.blobs.file_lock import take
-from preheat.library.blobs.journal import Journal, boot_id
-from preheat.library.blobs.partial import Partial, disk, disk_trouble
-from preheat.library.blobs.partial_listener import Watcher
-from preheat.library.blobs.running_hash import SMALL
+from preheat.disk.free_space import SPARE, DiskNeed, free_bytes, require_space
+from preheat.library.blobs.blobs import SMALL, Blobs
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
@@ -31,6 +28,9 @@ from preheat.library.records.shared_fs import shared
 
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
+    from preheat.library.blobs.partial import Partial
+    from preheat.library.blobs.partial_listener import Watcher
+    from preheat.library.blobs.partials import Partials
 
 
 class Library:
@@ -48,11 +48,15 @@ class Library:
         self.pins = Pins(root / "pins")
         self.claims = Claims(root / "claims")
         self.seals = Seals(root / "seals")
-        elsewhere = () if state is None else (state.parent / "placed" / _short(root),)
-        self.marks = PlacementLog(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)
         require_own_folders(*(root / name for name in FOLDERS))
+
+    @functools.cached_property
+    def marks(self) -> PlacementLog:
+        """Return the log of what views placed outside the library."""
+        elsewhere = () if self._state is None else (self._state.parent / "placed" / _short(self.root),)
+        return PlacementLog(self.root / "placed", *elsewhere)
 
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""
@@ -116,10 +120,10 @@ class Library:
     def prepare(self, size: int) -> None:
         """Create the folder if it is missing; raise NoSpace if the disk has no room for `size` more bytes."""
         try:
-            Path(self._partials).mkdir(parents=True, exist_ok=True)
+            Path(self._partials.folder).mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
                 write_format(self.root)
-            free = shutil.disk_usage(self.root).free
+            free = free_bytes(self.root)
         except OSError as error:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
@@ -128,39 +132,22 @@ class Library:
 
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""
-        try:
-            return os.stat(self._partial_path(file.digest)).st_blocks * 512  # noqa: PTH116 - as in `location`
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
+        return self._partials.size(file.digest)
 
     def progress(self, file: File) -> int:
         """Return how many bytes of `file` this or another process has downloaded so far, from its journal."""
-        if file.size <= SMALL:
-            return 0  # without a journal
-        journal = Path(self._partial_path(file.digest)).with_suffix(".journal")
-        return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
+        return self._partials.progress(file)
 
-    def begin(self, file: File) -> Partial | None:
+    def begin(self, file: File) -> "Partial | None":
         """Open and lock the partial of `file`; return None if the library already has the file.
 
         Raise Busy while another process is downloading it.
         """
         if self.has(file.digest):  # several pulls of one repository would make a partial for each file of the others
             return None
-        path = self._partial_path(file.digest)
-        with disk(path):
-            descriptor = take(path)
-        if descriptor is None:
-            raise Busy(f"another preheat process is downloading {file.path}", hint="wait for it, or stop it")
-        if self.has(file.digest):
-            for left in (Path(path), Path(path).with_suffix(".journal")):
-                with disk(left):
-                    left.unlink(missing_ok=True)
-            os.close(descriptor)
-            return None
-        return Partial(path, file, descriptor, self.watchers.get(file.digest))
+        return self._partials.begin(file, self.has, self.watchers.get(file.digest))
 
-    def keep(self, partial: Partial) -> None:
+    def keep(self, partial: "Partial") -> None:
         """Verify a partial and store it as a blob; raise IntegrityError if its digest is wrong.
 
         The bytes are then durable; call `settle` to make the name durable and to write the seals of small files.
@@ -278,17 +265,18 @@ class Library:
             if known is not None:
                 self.record(known)
 
-    def _partial_path(self, digest: Digest) -> str:
-        return f"{self._partials}/{digest.algorithm}-{digest.hex}.part"
-
     @functools.cached_property
-    def _partials(self) -> str:
-        """The folder of this machine's partials: one per machine on a network share, where locks are unreliable."""
-        return f"{self.root}/partial/{machine()}" if shared(self.root) else f"{self.root}/partial"
+    def _partials(self) -> "Partials":
+        """The partials of this machine: in a folder of its own on a network share, where locks are unreliable."""
+        from preheat.library.blobs.partials import Partials
+
+        return Partials(f"{self.root}/partial/{machine()}" if shared(self.root) else f"{self.root}/partial")
 
 
 def _short(root: Path) -> str:
     """Return a short hash of a library's path, to name folders that belong to it but are outside it."""
+    import hashlib
+
     return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 

@@ -3,11 +3,11 @@
 import functools
 import os
 import re
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from preheat.guard.model.values import dataclass
 
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _VERSIONED = re.compile(r"(?:python|pypy)([0-9]+\.[0-9]+)")
@@ -111,6 +111,8 @@ def _head(path: Path, size: int) -> bytes:
 def _program(environ: Mapping[str, str], folder: Path, word: str) -> Path | None:
     if "/" in word:
         return Path(os.path.normpath(folder / word))
+    import shutil
+
     found = shutil.which(word, path=environ.get("PATH", os.defpath))
     return None if found is None else Path(os.path.normpath(folder / found))
 

@@ -1,7 +1,8 @@
 """Offline environment: variables that stop libraries from using the network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from preheat.guard.model.values import dataclass
 
 from preheat.core.errors import UsageError
 

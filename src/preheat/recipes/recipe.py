@@ -1,8 +1,6 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
@@ -11,6 +9,7 @@ import msgspec
 from preheat.core.errors import UsageError
 from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
+from preheat.guard.model.values import dataclass, field, replace
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.places import Places, split_place
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
@@ -198,6 +197,8 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
 
 def json_schema() -> str:
     """Return the JSON schema of a recipe, for editors that complete and check TOML."""
+    import json
+
     return json.dumps({"title": FILE_NAME, **msgspec.json.schema(_RecipeDocument)}, indent=2) + "\n"
 
 

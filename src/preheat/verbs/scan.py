@@ -8,7 +8,7 @@ from preheat.core.errors import CheckFailed, LibraryError
 from preheat.core.events import Listener, Scanned
 from preheat.core.scan_verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.core.snapshot import File
-from preheat.library.blobs.partial import disk
+from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 from preheat.library.records.scan_results import Verdicts
 from preheat.scan.scan_file import PATIENCE_S, look_at_text, may_run_code, scan, scanner

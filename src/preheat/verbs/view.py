@@ -1,22 +1,25 @@
 """View: place an app's needs in the folders where it looks for them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preheat.core.errors import UsageError
 from preheat.core.events import Listener
 from preheat.core.ref import MODELSCOPE
 from preheat.core.snapshot import Snapshot
 from preheat.disk.free_space import disk_needs, require_space
+from preheat.guard.model.values import replace
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import Required, as_requested, rehash_modified, require
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds, free_of
 from preheat.verbs.placing.place import place_sites
-from preheat.verbs.placing.view_plan import ViewsPlan
 from preheat.views.links import BORNE
 from preheat.views.view_protocol import View
+
+if TYPE_CHECKING:
+    from preheat.verbs.placing.view_plan import ViewsPlan
 
 
 def place_needs(
@@ -67,13 +70,13 @@ def _linked(view: View, word: str) -> View:
     return view
 
 
-def require_placeable(plan: ViewsPlan) -> None:
+def require_placeable(plan: "ViewsPlan") -> None:
     """Raise Occupied if files are in the way of the views, NoSpace if a disk has no room for their copies."""
     plan.require()
     require_space(disk_needs(plan.copies))
 
 
-def carry_out_views(plan: ViewsPlan, library: Library, on_event: Listener) -> dict[str, str]:
+def carry_out_views(plan: "ViewsPlan", library: Library, on_event: Listener) -> dict[str, str]:
     """Place the views of a plan; return the environment variables that point to them.
 
     Blobs that look modified are hashed again first. Raise NotPreloaded if the library lacks a file, Occupied or NoSpace

@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -168,6 +167,8 @@ def _put(blob: Path | str, at: Path, way: str) -> None:
         case _:
             with open(at, "xb") as target:
                 lock(target.fileno())
+                import shutil
+
                 shutil.copyfile(blob, at)
     if way in (REFLINK, COPY):
         times = os.stat(blob)  # noqa: PTH116 - as above

@@ -9,7 +9,6 @@ desktop session or of a unit with `Delegate=yes`; most containers mount them rea
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import suppress
 
@@ -24,7 +23,8 @@ def create() -> str:
     if not own or not os.access(f"{own}/cgroup.procs", os.W_OK):
         return ""
     try:
-        folder = tempfile.mkdtemp(prefix="preheat-", dir=own)
+        folder = f"{own}/preheat-{os.urandom(6).hex()}"
+        os.mkdir(folder, 0o700)
     except OSError:
         return ""
     # Below a cgroup for threads, no process can enter it ("domain invalid").

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+from preheat.guard.model.values import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TGID = rb"(?m)^Tgid:\s*(\d+)"

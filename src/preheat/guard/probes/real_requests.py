@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable
+
+from preheat.guard.model.values import dataclass
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection

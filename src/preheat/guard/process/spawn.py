@@ -6,17 +6,20 @@ import errno
 import itertools
 import os
 import signal
-import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import inherit_none, restore_limit
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.memory_snapshot.restore import Restorable, restore
 from preheat.guard.model.app import App
+from preheat.guard.model.values import dataclass
 from preheat.guard.process import warden
 from preheat.guard.process.enclosure import WARDEN, Enclosure
+
+if TYPE_CHECKING:
+    import socket
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"
@@ -75,7 +78,7 @@ def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
     ) = pipes
     try:
         enclosure = Enclosure.of(app)
-        door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+        door, its_door = _door() if app.isolated else (None, None)
     except OSError:
         _close(*itertools.chain(*pipes))
         raise
@@ -131,6 +134,12 @@ def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
             raise CannotRestore("CRIU could not restore it")
         raise _start_error(app, words[1:])
     return StartedApp(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
+
+
+def _door() -> tuple[socket.socket, socket.socket]:
+    import socket  # only isolated apps need it, and every app waits for its import
+
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def _isolate(its_door: socket.socket, its_startup: int, reaches: tuple[int, ...]) -> None:

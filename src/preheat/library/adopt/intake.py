@@ -15,9 +15,9 @@ from preheat.disk.file_hash import feed_all
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.temporary_file import beside, sync_folder
 from preheat.library.blobs.blobs import NO_LINK, add_name
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import is_open_for_writing, lease
-from preheat.library.blobs.partial import disk_trouble
 
 ELSEWHERE = "it is on another filesystem"
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write

@@ -6,12 +6,17 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import sync_folder
-from preheat.library.blobs.partial import Partial, disk, disk_trouble
+from preheat.library.blobs.disk_errors import disk, disk_trouble
 from preheat.library.ownership import require_own_folders
 
+if TYPE_CHECKING:
+    from preheat.library.blobs.partial import Partial
+
+SMALL = 1 << 20  # bytes: up to this size, a file has no journal and both digests
 # The filesystem does not support links, like exFAT, or the file has the maximum number of links.
 NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
@@ -50,7 +55,7 @@ class Blobs:
             return False
         return True
 
-    def keep(self, partial: Partial) -> None:
+    def keep(self, partial: "Partial") -> None:
         """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
         first = self.location(partial.file.digest)
         require_own_folders(os.path.dirname(first))

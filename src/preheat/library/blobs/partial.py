@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace
+from preheat.core.errors import Busy, IntegrityError
 from preheat.core.snapshot import File
+from preheat.library.blobs.blobs import SMALL
+from preheat.library.blobs.disk_errors import disk, disk_trouble
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
-from preheat.library.blobs.running_hash import SMALL, RunningHash
+from preheat.library.blobs.running_hash import RunningHash
 from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -208,22 +210,3 @@ def _begin_writeback(descriptor: int, part: ByteRange) -> None:
     if hasattr(_libc, "sync_file_range"):
         start, size = ctypes.c_longlong(part.start), ctypes.c_longlong(part.stop - part.start)
         _libc.sync_file_range(descriptor, start, size, _SYNC_FILE_RANGE_WRITE)
-
-
-@contextlib.contextmanager
-def disk(path: Path | str) -> Iterator[None]:
-    """Convert an OSError raised in the block to NoSpace or LibraryError about `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise disk_trouble(error, path) from error
-
-
-def disk_trouble(error: OSError, path: Path | str) -> LibraryError:
-    """Convert an OSError to NoSpace or LibraryError about the path in the error, or else `path`."""
-    named = error.filename2 or error.filename
-    at = os.fsdecode(named) if isinstance(named, str | bytes) else path
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"no space left for {at}", hint="free some space, or choose another folder with --library")
-    why = (error.strerror or os.strerror(error.errno or 0)).lower()
-    return LibraryError(f"{at}: {why}", hint="check the library's disk and owner")

@@ -5,8 +5,7 @@ import threading
 from preheat.core.digest import GIT_SHA1, SHA256, Hasher, hasher
 from preheat.core.snapshot import File
 from preheat.disk.file_hash import feed
-
-SMALL = 1 << 20
+from preheat.library.blobs.blobs import SMALL
 
 
 class RunningHash:

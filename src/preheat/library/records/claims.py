@@ -2,21 +2,18 @@
 
 import errno
 import functools
-import hashlib
 import os
-import platform
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import write_whole
-from preheat.library.blobs.partial import disk_trouble
+from preheat.guard.model.values import dataclass
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.records.process_ids import is_running, kernel, process_id
 from preheat.library.small_files import read_small
 
@@ -58,7 +55,7 @@ class Claims:
 
         `at` is the output path outside the library: if the process is killed, prune removes its temporary files there.
         """
-        path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
+        path = self._root / f"{_host()}-{os.urandom(8).hex()}.json"
         outside = "" if at is None else str(at.absolute())
         wanted = [str(digest) for digest in digests]
         # Not durable: after a crash, the process has ended, and the claim with it.
@@ -79,6 +76,8 @@ class Claims:
         wanted = sorted({str(digest) for digest in digests})
         if not wanted:
             return
+        import hashlib  # a start from a library whose views are its own does without
+
         named = hashlib.sha256(os.fsencode("\n".join((str(at), *wanted)))).hexdigest()[:16]
         path = self._root / f"{_host()}-{named}.json"
         with suppress(OSError):
@@ -163,4 +162,4 @@ def machine() -> str:
 
 @functools.cache
 def _host() -> str:
-    return "".join(c if c.isalnum() or c in "._" else "_" for c in platform.node())[:64] or "unknown"
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in os.uname().nodename)[:64] or "unknown"

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import platform
 from pathlib import Path
 
 
@@ -37,4 +36,4 @@ def kernel() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return platform.node()
+        return os.uname().nodename

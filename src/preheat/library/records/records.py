@@ -1,11 +1,9 @@
 """Records: the files of each commit, and the last known commit of each branch and tag."""
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -17,6 +15,7 @@ from preheat.core.errors import LibraryError, PreheatError
 from preheat.core.ref import ARCHIVES, DATASET, FOLDER, HUGGING_FACE, MADE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import write_whole
+from preheat.guard.model.values import dataclass
 from preheat.library.decoded_files import Decoded
 from preheat.library.ownership import require_own_folders
 from preheat.library.small_files import read_small
@@ -255,6 +254,8 @@ def _name(revision: str) -> str:
         name = f"%2E{name[1:]}"
     if len(name) <= _LONGEST_NAME:
         return name
+    import hashlib  # hardly ever needed, and the app waits for it
+
     return "~" + hashlib.sha256(revision.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -7,7 +7,7 @@ import msgspec
 from preheat.core.digest import Digest
 from preheat.core.scan_verdict import LEVELS, ScanVerdict
 from preheat.disk.temporary_file import write_whole
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.small_files import read_small
 
 

@@ -12,7 +12,7 @@ from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy
 from preheat.core.events import Away, Event, Listener, Noted, Received, Stored
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.library.blobs.running_hash import SMALL
+from preheat.library.blobs.blobs import SMALL
 from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival, dispensable
 from preheat.mirror.upstream.direct_download import DirectDownloads

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.ref import Ref
 from preheat.disk.temporary_file import write_whole
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.decoded_files import Decoded
 from preheat.library.small_files import read_small
 

@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.placement import BEGUN, KEPT, OURS, Mark, StatFields
 from preheat.core.snapshot import File
-from preheat.library.blobs.outside_digest import digests_of
+from preheat.guard.model.values import dataclass, field, replace
 from preheat.library.library import Library
-from preheat.library.upkeep.inventory import inventory
 from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, require_free_place, with_real_folder
 from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge
 from preheat.views.path_state import PathState, see
@@ -79,6 +77,8 @@ class PlacementPlan:
     def look(self, sites: Sequence[tuple[Site, Sequence[Piece]]]) -> Found:
         """Return the state of all paths of the sites. Raise UsageError if a folder is outside its site's bounds."""
         found = self._found
+        if not sites:
+            return found
         pieces = [piece for site, pieces in sites for piece in pieces]
         for site, some in sites:
             found.real |= require_bounds(site, some)
@@ -137,6 +137,8 @@ class PlacementPlan:
         """Hash the files that could not be identified from their metadata, and note the verdicts."""
         if not unread:
             return
+        from preheat.library.blobs.outside_digest import digests_of  # seldom needed, and the app waits for it
+
         current_states = {planned: see(planned.path) for planned in dict.fromkeys(unread)}
         size = sum(current.look.size for current in current_states.values() if current.look is not None)
         self._on_event(Reading("compare with the files to place", len(current_states), size))
@@ -207,6 +209,8 @@ class PlacementPlan:
     def _is_any_blob(self, current: PathState) -> bool:
         """Return whether the path is a hard link to any blob. Called for conflicts only: it lists all blobs once."""
         if self._inodes is None:
+            from preheat.library.upkeep.inventory import inventory
+
             blobs = self._library.root / "blobs"
             self._inodes = {self._library.path(blob.names[0]).stat().st_ino for blob in inventory(blobs)}
         return current.look is not None and not current.target and current.look.inode in self._inodes

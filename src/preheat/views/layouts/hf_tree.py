@@ -2,10 +2,10 @@
 
 `trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one space. With
 it, a client rejects a snapshot that lacks files (IncompleteSnapshotError); so write it for complete snapshots only.
+
+Most starts find it written, so what writes it is imported where it is used.
 """
 
-import hashlib
-import json
 from pathlib import Path
 
 from preheat.core.digest import SHA256
@@ -26,6 +26,8 @@ def tree_listing(snapshot: Snapshot) -> bytes:
 
     Written by hand, because json indents in Python code, which takes seconds for 30,000 files.
     """
+    import json
+
     files = {file.path: _entry(file) for file in sorted(snapshot.files, key=lambda file: file.path)}
     lines = ",\n".join(f"  {json.dumps(path)}: {{\n{_fields(entry)}\n  }}" for path, entry in files.items())
     listed = f"{{\n{lines}\n }}" if files else "{}"
@@ -33,12 +35,16 @@ def tree_listing(snapshot: Snapshot) -> bytes:
 
 
 def _fields(entry: dict[str, object]) -> str:
+    import json
+
     return ",\n".join(f"   {json.dumps(name)}: {json.dumps(value)}" for name, value in entry.items())
 
 
 def _entry(file: File) -> dict[str, object]:
     if file.digest.algorithm != SHA256:
         return {"size": file.size, "blob_id": file.digest.hex}
+    import hashlib
+
     # In git, an LFS file is a pointer file: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file.digest.hex}\nsize {file.size}\n".encode()
     naming = hashlib.sha1(b"blob %d\0" % len(pointer), usedforsecurity=False)

@@ -4,7 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.verbs.upkeep.remove import recorded
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
-from preheat.library.blobs.partial import disk_trouble
+from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.prune import PruneOptions, plan_prune, sweep_unread
 from preheat.verbs.upkeep.removal_plan import RemovalPlan
