@@ -9,11 +9,12 @@ from pathlib import Path
 
 from preheat.guard.model.values import dataclass
 
-_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
-_VERSIONED = re.compile(r"(?:python|pypy)([0-9]+\.[0-9]+)")
+# Strings, not compiled patterns: few starts need them.
+_PYTHON = r"(?:python|pypy)[0-9.]*"
+_VERSIONED = r"(?:python|pypy)([0-9]+\.[0-9]+)"
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
-_WORD = re.compile(rb"[^\0\s\"'`=;|&()]+")
-_IN_A_PREFIX = re.compile(rb"python[0-9.]*|activate")
+_WORD = rb"[^\0\s\"'`=;|&()]+"
+_IN_A_PREFIX = rb"python[0-9.]*|activate"
 _LONGEST_LINE = 512  # bytes of a script's first line
 _LONGEST_SCRIPT = 64 << 10
 _GPUS = Path("/proc/driver/nvidia/gpus")
@@ -39,7 +40,7 @@ class AppPython:
         """Find the environment of `command`, started in `folder`. Reads a few small files; starts no program."""
         prefix = _prefix(environ, folder, command)
         site = None if prefix is None else _site_packages(prefix)
-        named = None if site is None else _VERSIONED.fullmatch(site.parent.name)
+        named = None if site is None else re.fullmatch(_VERSIONED, site.parent.name)
         return cls(named[1] if named else "", os.uname().machine, _gpu(), prefix, site)
 
     def version(self, package: str) -> str:
@@ -64,9 +65,9 @@ def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) ->
     """
     program = _program(environ, folder, command[0]) if command else None
     interpreter = (
-        program if program is None or _PYTHON.fullmatch(program.name) else _interpreter(environ, folder, program)
+        program if program is None or re.fullmatch(_PYTHON, program.name) else _interpreter(environ, folder, program)
     )
-    if interpreter is not None and _PYTHON.fullmatch(interpreter.name):
+    if interpreter is not None and re.fullmatch(_PYTHON, interpreter.name):
         candidates = [interpreter.parent.parent]
     else:
         active = environ.get("VIRTUAL_ENV")
@@ -93,8 +94,8 @@ def _named_in(script: Path, folder: Path) -> list[Path]:
     text = _head(script, _LONGEST_SCRIPT)
     if not text.startswith(b"#!") and script.suffix != ".sh":
         return []
-    parts = (word.rpartition(b"/bin/") for word in _WORD.findall(text))
-    found = (os.fsdecode(prefix) for prefix, _, name in parts if prefix and _IN_A_PREFIX.fullmatch(name))
+    parts = (word.rpartition(b"/bin/") for word in re.findall(_WORD, text))
+    found = (os.fsdecode(prefix) for prefix, _, name in parts if prefix and re.fullmatch(_IN_A_PREFIX, name))
     return [Path(os.path.normpath(folder / re.sub(r"^\$\{?\w+\}?/", "", prefix))) for prefix in found]
 
 
@@ -132,7 +133,7 @@ def _site_packages(prefix: Path) -> Path | None:
         (tuple(map(int, version[1].split("."))), lib / name / folder)
         for lib in (prefix / "lib", prefix / "local" / "lib")
         for name in _names(lib)
-        if (version := _VERSIONED.fullmatch(name))
+        if (version := re.fullmatch(_VERSIONED, name))
         for folder in ("site-packages", "dist-packages")
         if (lib / name / folder).is_dir()
     ]

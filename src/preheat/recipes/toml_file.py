@@ -25,11 +25,12 @@ _TYPES = {
     "datetime": "a date",
 }
 
+# Strings, not compiled patterns: only mistakes need them.
 _NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
-_TABLE_OF_MANY = re.compile(rf"[ \t]*\[\[[ \t]*({_NAMES})[ \t]*\]\]")
-_TABLE = re.compile(rf"[ \t]*\[[ \t]*({_NAMES})[ \t]*\]")
-_KEY = re.compile(rf"[ \t]*({_NAMES})[ \t]*=")
+_TABLE_OF_MANY = rf"[ \t]*\[\[[ \t]*({_NAMES})[ \t]*\]\]"
+_TABLE = rf"[ \t]*\[[ \t]*({_NAMES})[ \t]*\]"
+_KEY = rf"[ \t]*({_NAMES})[ \t]*="
 
 
 class Misread(Exception):
@@ -113,13 +114,13 @@ def line_of(text: str, where: Where) -> int:
     counts: dict[Where, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         place: Where
-        if many := _TABLE_OF_MANY.match(line):
+        if many := re.match(_TABLE_OF_MANY, line):
             names = _resolved(_parts(many[1]), counts)
             counts[names] = counts.get(names, -1) + 1
             place = table = (*names, counts[names])
-        elif one := _TABLE.match(line):
+        elif one := re.match(_TABLE, line):
             place = table = _resolved(_parts(one[1]), counts)
-        elif key := _KEY.match(line):
+        elif key := re.match(_KEY, line):
             place = (*table, *_parts(key[1]))
         else:
             continue
