@@ -1,16 +1,15 @@
 """Running notes: which apps and mirrors this user's preheat processes run, each in a small file while it runs."""
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.events import AppChanged, Event, Listener
 from preheat.disk.temporary_file import write_whole
+from preheat.guard.model.values import dataclass
 from preheat.library.records.process_ids import is_running, pid_of, process_id
 from preheat.library.small_files import read_small
 
@@ -72,7 +71,8 @@ class RunningNote:
                 write_whole(self._path(self.state), msgspec.json.encode(self.said), durable=False)
 
     def _path(self, state: Path) -> Path:
-        return _folder(state) / f"{hashlib.sha256(self.said.process.encode()).hexdigest()[:16]}.json"
+        name = "".join(letter if letter.isalnum() else "-" for letter in self.said.process)
+        return _folder(state) / f"{name}.json"
 
 
 def app_note(state: Path | None, library: Path, name: str, folder: Path, addresses: Sequence[str]) -> RunningNote:
