@@ -23,7 +23,7 @@ from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.records import Records
-from preheat.library.records.seals import Seals
+from preheat.library.records.seals import Seals, fits
 from preheat.library.records.shared_fs import shared
 
 if TYPE_CHECKING:
@@ -181,16 +181,15 @@ class Library:
         mtime or ctime changed, or if it was never sealed. In a read-only library, blobs with another inode (copies) or
         without a seal are returned only if their size is wrong, because no app of this user can have changed them.
         """
-        files = tuple(files)
-        known = self.seals.all({str(file.digest) for file in files})
+        known = self.seals.lines()
         writable = self.writable
         found = []
         for file in files:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 status = self._blobs.stat(file.digest)
-                seals = known.get(str(file.digest), [])
-                broken = all(seal.broken(status) for seal in seals)
-                broken &= writable or any(seal.inode == status.st_ino for seal in seals)
+                seals = known.get(f"{file.digest.algorithm}:{file.digest.hex}", ())
+                broken = not any(fits(seal, status) for seal in seals)
+                broken &= writable or any(fits(seal, status, inode=True) for seal in seals)
                 if status.st_size != file.size or broken:
                     found.append(file)
         return tuple(found)

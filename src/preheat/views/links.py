@@ -131,10 +131,11 @@ def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 def _possible_ways(blob: Path | str, at: Path) -> set[str]:
     """Return the kinds of link that the file at `at` may be; a reflink cannot be told from a copy."""
     try:
-        theirs, ours = os.lstat(at), os.stat(blob)  # noqa: PTH116 - faster than Path's
+        theirs = os.lstat(at)
         if stat.S_ISLNK(theirs.st_mode):
-            leads = os.readlink(at) == str(blob) or os.path.samefile(at, blob)  # noqa: PTH115, PTH121 - as above
+            leads = os.readlink(at) == str(blob) or os.path.samefile(at, blob)  # noqa: PTH115, PTH121 - as below
             return {SYMLINK} if leads else set()
+        ours = os.stat(blob)  # noqa: PTH116 - faster than Path's
     except OSError:
         return set()
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):

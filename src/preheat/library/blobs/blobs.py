@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,10 @@ class Blobs:
 
     def has(self, digest: Digest) -> bool:
         """Return whether the blob exists. Blobs get their name only after verification."""
-        return os.path.isfile(self.location(digest))
+        try:
+            return stat.S_ISREG(os.stat(self.location(digest)).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def stat(self, digest: Digest) -> os.stat_result:
         """Return the stat result of the blob; raise FileNotFoundError if it is missing."""

@@ -40,6 +40,16 @@ class Seal:
         return look != (self.size, self.mtime_ns, self.ctime_ns)
 
 
+def fits(line: str, status: os.stat_result, *, inode: bool = False) -> bool:
+    """Return whether a file has not been changed or replaced since it was sealed with `line`; see `Seal.broken`.
+
+    With `inode`, return only whether it is the same file. Compares text: a start asks for each of thousands of files.
+    """
+    if inode:
+        return line.split(" ")[3:4] == [str(status.st_ino)]
+    return line.startswith(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} ")
+
+
 class Seals:
     """Append-only logs: `seals/MACHINE-UID.log`, see AppendLogs; the latest line about a blob is valid.
 
@@ -82,16 +92,22 @@ class Seals:
         A file that matches any seal of its blob has not changed since it was hashed. Reads only what was appended to
         the logs since the last call.
         """
+        lines = self.lines()
+        names = lines if only is None else lines.keys() & only
+        return {name: seals for name in names if (seals := _parsed(lines[name]))}
+
+    def lines(self) -> dict[str, list[str]]:
+        """Return the lines of all seals by `algorithm:hex`, for `fits`; see `all`."""
         self.flush()
         with self._turn:
             replaced, news = self._logs.news()
             if replaced:
-                self._lines.clear()
+                self._lines = {}
+            known = self._lines
             for line in news:
                 name, _, rest = line.partition(" ")
-                self._lines.setdefault(name, []).append(rest)
-            names = self._lines if only is None else self._lines.keys() & only
-            return {name: seals for name in names if (seals := _parsed(self._lines[name]))}
+                known.setdefault(name, []).append(rest)
+            return dict(known)
 
     def tidy(self, here: Collection[str]) -> None:
         """Merge the logs if there are many, or if many lines are outdated; keep the seals of the blobs in `here`."""

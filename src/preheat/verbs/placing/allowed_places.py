@@ -49,9 +49,12 @@ class Site:
 
     def pieces(self, library: Library) -> tuple[Piece, ...]:
         """Return the files, links and notes that make up the view."""
+        return self.view.layout(renamed(self.snapshot, self.to), self.at, whole=self.is_whole(library))
+
+    def is_whole(self, library: Library) -> bool:
+        """Return whether the snapshot has all files of its commit, as the library has recorded it."""
         recorded = library.find(self.snapshot.ref.at(self.snapshot.commit))
-        whole = recorded is not None and len(recorded.files) == len(self.snapshot.files)
-        return self.view.layout(renamed(self.snapshot, self.to), self.at, whole=whole)
+        return recorded is not None and len(recorded.files) == len(self.snapshot.files)
 
 
 def bounds(folder: Path, permissions: Permissions) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from preheat.verbs.placing.allowed_places import (
     without_overridden,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
+from preheat.verbs.placing.unchanged_views import UnchangedViews
 from preheat.views.links import HARDLINK, require_possible
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched, read_note
@@ -46,6 +47,11 @@ def place_sites(
     with claimed_sites(sites, library):
         for site in sites:
             library.require_files(site.snapshot, f"preheat pull {site.snapshot.ref}")
+        unchanged = UnchangedViews(sites, library)
+        if unchanged.are_in_place():
+            for site in sites:
+                on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), {}, 0))
+            return _environ(sites)
         laid = lay_out(sites, library)
         placing = _Placing(library, on_event, permissions)
         placing.look([one for one in laid if one[0].bounds])
@@ -56,6 +62,11 @@ def place_sites(
         ):
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
+        unchanged.note(pieces for _, pieces in laid)
+    return _environ(sites)
+
+
+def _environ(sites: Sequence[Site]) -> dict[str, str]:
     return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
 
 
