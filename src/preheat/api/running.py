@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from fnmatch import translate
 from pathlib import Path
@@ -162,6 +161,8 @@ def _memory_policy(
     recipe: Recipe, needed: Required, environ: Mapping[str, str], session: Session, guarding: Guarding
 ) -> MemoryPolicy:
     """Return where the app's memory snapshots are, and what they depend on."""
+    import hashlib
+
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
     from preheat.guard.memory_snapshot.saved_memory import FOLDER
     from preheat.recipes.app_python import AppPython

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import inherit_none, restore_limit
 from preheat.guard.kernel.quiet_fork import fork
-from preheat.guard.memory_snapshot.restore import Restorable, restore
 from preheat.guard.model.app import App
 from preheat.guard.model.values import dataclass
 from preheat.guard.process import warden
@@ -20,6 +19,8 @@ from preheat.guard.process.enclosure import WARDEN, Enclosure
 
 if TYPE_CHECKING:
     import socket
+
+    from preheat.guard.memory_snapshot.restore import Restorable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"
@@ -68,6 +69,8 @@ def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
         raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
         raise CannotStart("'': there is no such command", NOT_FOUND)
+    if saved is not None:
+        from preheat.guard.memory_snapshot.restore import restore  # not in the child, which was forked from a thread
     pipes = _pipes(5)
     (
         (stdout, its_stdout),

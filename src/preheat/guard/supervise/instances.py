@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.kernel.process_tree import family
-from preheat.guard.memory_snapshot.freeze import Freezable
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.model.values import dataclass
@@ -97,6 +96,8 @@ class Instances:
         serving = self.serving
         if self._memory is None or serving is None or (serving.restored and not again):
             return False
+        from preheat.guard.memory_snapshot.freeze import Freezable
+
         start_s = serving.restored or (serving.ready_at() or serving.began) - serving.began
         process = serving.process
         code = self._memory.policy.code
