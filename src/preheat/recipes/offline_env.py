@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from preheat.guard.model.values import dataclass
-
 from preheat.core.errors import UsageError
+from preheat.guard.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
