@@ -32,12 +32,15 @@ ELSEWHERE = (
 # Each text of the code that names a command, with the command that a user then types in the folder of `world`; "" for
 # texts that name none to type.
 TYPED = {
+    "run preheat mirror where the container can reach it, and name it in the recipe: env = "
+    '{ HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }': "",
+    "{} in the library that no start opened: preheat prune --unread --yes removes them": "preheat prune --unread --yes",
     "Basic realm=\"preheat mirror: the token as the password\", charset=\"UTF-8\"": "",
     "Bearer realm=\"preheat mirror\"": "",
     "The last line of preheat prove --json": "",
     "Found by preheat trace on {}, from one start. Files that only later use needs are not in it.": "",
     "another preheat trace is running in {}": "",
-    "{} is outside this folder: preheat pull and run need --allow-place {}": "preheat pull --allow-place .",
+    "{}: preheat pull and run need --allow-place {}: {}": "preheat pull --allow-place .",
     "command = […] in [app], or preheat run APP -- CMD": "preheat run preheat.toml -- true",
     "digests: none shipped; preheat lock pins those that the hub lists": "preheat lock",
     "do not trust this hub; preheat lock --check lists what changed": "preheat lock --check",
@@ -85,10 +88,9 @@ TYPED = {
     "{}--dir requires one: see preheat recipes": "preheat recipes",
     "{}preheat ls lists all models": "preheat ls",
     "{}preheat recipes lists them": "preheat recipes",
-    "{}. Next: preheat run --locked --network none {}": "preheat run --locked preheat.toml",
+    "{}. Next: preheat run --locked --network none{} {}": "preheat run --locked preheat.toml",
     "{}; not replayed: preheat lock --check --replay {} does that": "preheat lock --check preheat.toml",
     "{}; or make it again: preheat trace": "",
-    "{} asks its hub at each start, and the container has none: preheat build": "",
     "{} is not a report of preheat prove": "",
 }  # fmt: skip
 
