@@ -64,6 +64,19 @@ def test_a_gated_repository_is_listed_to_all_and_served_to_those_upstream_serves
     assert room.ask(FILE, **bearer(ALICE), range="bytes=0-3").status == 206
 
 
+@pytest.mark.parametrize("kind", ["datasets", "spaces"])
+def test_a_gated_dataset_or_space_is_refused_as_the_hub_does(rooms: Rooms, model: Path, kind: str) -> None:
+    with FlakyHub({f"{kind}/acme/tiny": model}) as hub:
+        hub.fails(r"/resolve/", gated)
+        room = rooms(hub.url)
+        refusals = [room.ask(f"/{kind}{FILE}"), room.ask(f"/{kind}{FILE}", **bearer(EVE))]
+        assert [(told.status, told.headers["x-error-code"]) for told in refusals] == [
+            (401, "GatedRepo"),
+            (403, "GatedRepo"),
+        ]
+        assert room.ask(f"/{kind}{FILE}", **bearer(ALICE)).status == 200
+
+
 def test_an_empty_file_proves_no_access(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"/resolve/", gated)
     room = rooms(hub.url)
