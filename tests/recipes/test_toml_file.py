@@ -114,3 +114,12 @@ def test_the_line_of_every_key_in_an_array_of_tables_is_found(tables: list[list[
     for place, line in places.items():
         assert line_of(text, place) == line
     assert 1 <= line_of(text, tuple(data.draw(st.lists(NAME | st.integers(0, 9))))) <= len(lines)
+
+
+@pytest.mark.parametrize("nul", ["\\u0000", "\\U00000000"])
+def test_no_value_contains_nul(tmp_path: Path, nul: str) -> None:
+    for line in (f'at = "m{nul}x"', f'to = {{ "a" = "b{nul}" }}', f'files = ["{nul}"]'):
+        recipe = tmp_path / "preheat.toml"
+        recipe.write_text(f'[app]\nname = "x"\n[[needs]]\nref = "hf:acme/tiny"\n{line}\n')
+        with pytest.raises(UsageError, match="NUL"):
+            read_recipe(recipe)

@@ -13,6 +13,7 @@ _Words = TypeVar("_Words")
 Where = tuple[str | int, ...]
 LARGEST = 64 << 20  # bytes of a recipe or a lock: 30,000 files take 5 MB
 
+_NUL = re.compile(rb"\\(?:u0000|U00000000|x00)")
 _HINT = "preheat recipes --form shows the format"
 # The types in msgspec's messages.
 _TYPES = {
@@ -53,6 +54,8 @@ def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
     """Parse `body`, the content of `path`, as `form`. Raise UsageError with the file, line and mistake."""
     if len(body) > LARGEST:
         raise UsageError(f"{path} is larger than {LARGEST} bytes", hint="is it the right file?")
+    if _NUL.search(body):
+        raise UsageError(f"{path} has the character NUL in a value", hint="no path, word or variable can contain it")
     try:
         return msgspec.toml.decode(body, type=form)
     except msgspec.ValidationError as error:
