@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import NotFound, UsageError
+from preheat.core.errors import UsageError
+from preheat.guard.status.start_times import History
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
-from preheat.recipes.places import DIR, SITE_PACKAGES, split_place
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
-from preheat.verbs.placing.place import lay_out, require_free
-from preheat.verbs.placing.placement_plan import PlacementPlan
 from preheat.verbs.proving.imitated_hub import far_hub
 from preheat.verbs.proving.prove import ProveOptions, prove
-from preheat.verbs.proving.timed_starts import AppEnvironment
-from preheat.verbs.pull import pull
-from preheat.verbs.view import sites_of
+from preheat.verbs.proving.start_folder import AppEnvironment
+from preheat.verbs.pull import pull, resolve_policy
+from preheat.verbs.pull_plan import plan_need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,17 +63,25 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
     """Start the app cold, preloaded, warm and after a crash, in each round, and report the times.
 
     All files that it creates are removed, even if it is interrupted. Raise CheckFailed for an invalid start, AppError
-    if the app does not start, UsageError or Occupied before anything is started.
+    if the app does not start, UsageError before anything is started. Files of the app at the places of its needs are
+    moved aside for each start, and put back.
     """
     recipe = fitting(recipe, session.on_event)
     require_inside(recipe, session.permissions)
-    _require_free(recipe, session)
     session.library.prepare(0)
     with _hub(recipe, proof.imitated, session):
-        return prove(recipe, _terms(session, proof), session.view, session.on_event)
+        return prove(recipe, _terms(recipe, session, proof), session.view, session.on_event)
 
 
-def _terms(session: Session, proof: Proof) -> ProveOptions:
+def _terms(recipe: Recipe, session: Session, proof: Proof) -> ProveOptions:
+    earlier = History(str(session.library.root / "starts" / recipe.name)).earlier_s
+
+    def find(need: Need) -> Snapshot | None:
+        patience = resolve_policy(session.policy)
+        return plan_need(
+            session.sources(need), session.library, session.on_event, session.selection(need), patience
+        ).files
+
     def pull_need(need: Need, library: Library, on_event: Listener) -> int:
         before = session.transport.received
         pull(session.sources(need), library, session.policy, on_event, session.selection(need))
@@ -94,6 +101,7 @@ def _terms(session: Session, proof: Proof) -> ProveOptions:
             proof.observe_s,
         ),
         session.library.root,
+        find,
         pull_need,
         line_of,
         proof.conditions,
@@ -101,27 +109,8 @@ def _terms(session: Session, proof: Proof) -> ProveOptions:
         imitated=proof.imitated,
         machine=describe_machine(session.library.root),
         permissions=session.permissions,
+        start_s=median(earlier) if earlier else None,
     )
-
-
-def _require_free(recipe: Recipe, session: Session) -> None:
-    """Raise Occupied if a view could not be placed because of other files, before the app is started.
-
-    Only versions in the library are checked, since the files of the others are not known yet.
-    """
-    if session.permissions.replace or session.permissions.keep:
-        return
-    here = []
-    # Starts have caches and homes of their own.
-    for need in recipe.needs:
-        snapshot = (
-            session.library.find(need.stored) if need.at and split_place(need.at)[0] in (DIR, SITE_PACKAGES) else None
-        )
-        if snapshot is not None:
-            with contextlib.suppress(NotFound):  # the record is of an older version: the pull resolves it again
-                here.append((need, snapshot.only(need.files)))
-    sites = sites_of(recipe, here, session.library, session.view, session.permissions)
-    require_free(PlacementPlan(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
 
 
 @contextlib.contextmanager

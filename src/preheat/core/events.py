@@ -237,12 +237,33 @@ class LayerPut(msgspec.Struct, frozen=True):
     how: str
 
 
+class ProofPlanned(msgspec.Struct, frozen=True):
+    """A proof begins: it will start the app `starts` times, and download `size` bytes `downloads` times.
+
+    `left_s` is how many seconds it will take, or None if that is not known yet.
+    """
+
+    starts: int
+    downloads: int
+    size: int
+    left_s: float | None
+
+
 class TrialStarted(msgspec.Struct, frozen=True):
-    """Round `round` of `condition` begins."""
+    """Round `round` of `condition` begins; the proof will end in about `left_s` seconds, None if that is not known."""
 
     condition: str
     round: int
     rounds: int
+    left_s: float | None = None
+
+
+class TrialProgress(msgspec.Struct, frozen=True):
+    """`app` has been starting for `seconds`. A cold start has downloaded `fetched` bytes; None for others."""
+
+    app: str
+    seconds: float
+    fetched: int | None
 
 
 Event = (
@@ -271,6 +292,8 @@ Event = (
     | AppChanged
     | NetworkSeen
     | LayerPut
+    | ProofPlanned
     | TrialStarted
+    | TrialProgress
 )
 Listener = Callable[[Event], None]

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 # Temporary folders of a proof or trace in a library; each has a file `in-use` that is locked while the process runs.
 PROOF, TRACE, IN_USE = "proof-", "trace-", "in-use"
+KEPT = ".preheat-kept-"  # folders with an app's own files during a proof, in or beside the app's folder
 _RANDOM_BYTES = 6
 _FORM = re.compile(r"\.(.+)\.[0-9a-f]{12}\.new", re.DOTALL)
 _LONGEST_BYTES = 200  # of NAME; a file name may have 255 bytes

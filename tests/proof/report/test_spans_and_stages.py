@@ -53,7 +53,7 @@ def test_stages_have_their_minimum_time() -> None:
     during = {stage.name: stage for stage in stages_during(report, report.typical(PRELOADED))}
     assert list(during) == ["interpreter", "imports", "read", "rest", "first-use"]
     assert during["interpreter"].limit_s == 0.1
-    assert during["imports"].limit_s == 1.4
+    assert during["imports"].limit_s == 0.8
     assert during["read"].limit_s == 0.01
     assert during["rest"].share is None
     before = {stage.name: stage for stage in stages_before(report, report.typical(PRELOADED))}

@@ -27,6 +27,7 @@ from preheat.core.events import (
     OptionalMissing,
     Placed,
     Planned,
+    ProofPlanned,
     Read,
     Reading,
     Received,
@@ -36,6 +37,7 @@ from preheat.core.events import (
     Scanned,
     Serving,
     Stored,
+    TrialProgress,
     TrialStarted,
     Unneeded,
     Waiting,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from rich.console import Console as Terminal
     from rich.progress import Progress, TaskID
 
-_LINES_EVERY_S, _AWAY_EVERY_S = 2.0, 15.0
+_LINES_EVERY_S, _AWAY_EVERY_S, _TRIALS_EVERY_S = 2.0, 15.0, 60.0
 _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
@@ -64,6 +66,7 @@ class HumanConsole:
         self._task: TaskID | None = None
         self._said_at = time.monotonic()
         self._away_at = -_AWAY_EVERY_S
+        self._trial_at = self._said_at
 
     def __call__(self, event: Event) -> None:
         """See Console."""
@@ -124,8 +127,14 @@ class HumanConsole:
                     self._say(f"  {line}")
             case LayerPut():
                 self._say(f"  {event.name} {say_size(event.size)}: {event.how}", at=2)
+            case ProofPlanned():
+                self._say(say_plan(event))
             case TrialStarted():
-                self._say(f"round {event.round} of {event.rounds}: {event.condition}")
+                self._clear()
+                left = "" if event.left_s is None else f"; about {say_seconds(event.left_s)} left"
+                self._say(f"round {event.round} of {event.rounds}: {event.condition}{left}")
+            case TrialProgress():
+                self._trial(event, now)
 
     def done(self, figures: Mapping[str, object], sentence: str) -> None:  # noqa: ARG002 - figures are for programs
         """See Console."""
@@ -151,6 +160,24 @@ class HumanConsole:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _trial(self, event: TrialProgress, now: float) -> None:
+        """Show for how long the app has been starting: on a terminal all the time, elsewhere a line a minute."""
+        fetched = "" if event.fetched is None else f", {say_size(event.fetched)} downloaded"
+        words = f"{event.app}: starting for {_whole(event.seconds)}{fetched}"
+        if self._verbosity == 0:
+            return
+        if self._at_terminal:
+            self._draw(None, words)
+        elif now - self._trial_at >= _TRIALS_EVERY_S:
+            self._trial_at = now
+            self._say(f"  {words}")
+
+    def _clear(self) -> None:
+        """Remove the progress bar of what came before."""
+        self._trial_at = time.monotonic()
+        self._pace = None
+        self.close()
 
     def _away(self, event: Away, now: float) -> None:
         """Show a countdown on a terminal; elsewhere, print a line every 15 seconds."""
@@ -215,6 +242,14 @@ def _progress_words(pace: DownloadRate, now: float) -> str:
     left_s = pace.left_s(now)
     words = f"{say_size(pace.done)} of {say_size(pace.total)}, {say_size(pace.rate(now))}/s"
     return words if left_s is None else f"{words}, {say_seconds(left_s)} left"
+
+
+def say_plan(plan: ProofPlanned) -> str:
+    """Return what a proof will do, and how long it will take, as far as known."""
+    size = say_size(plan.size)
+    sizes = f"{size}, {say_size(plan.size * plan.downloads)} in all" if plan.downloads > 1 else size
+    how_long = "how long is known after the first start" if plan.left_s is None else f"about {_whole(plan.left_s)}"
+    return f"{say_count(plan.starts, 'start')}, {say_count(plan.downloads, 'download')} of {sizes}; {how_long}"
 
 
 def _whole(seconds: float) -> str:

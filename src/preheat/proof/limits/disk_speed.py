@@ -4,11 +4,11 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.proof.conditions.page_cache_eviction import evict_files
+from preheat.proof.limits.interruptible import sum_in_threads
 
 _READERS = 4
 _CHUNK = 1 << 20
@@ -50,8 +50,7 @@ def _read_all(files: Sequence[Path]) -> float:
                 done += more
         return done
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        done = sum(pool.map(read, parts))
+    done = sum_in_threads(read, parts, _READERS)
     return done / max(time.monotonic() - began, 1e-6)
 
 

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
+from preheat.proof.limits.interruptible import sum_in_threads
 
 _LONG_ENOUGH_S = 0.5
 _FIRST = 1 << 18
@@ -43,20 +43,19 @@ def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
 def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[float, int]:
     """Return the best rate in bytes/s over this number of connections, and the number of bytes downloaded."""
     piece, received, best = _FIRST, 0, 0.0
-    with ThreadPoolExecutor(connections) as pool:
-        while True:
-            step = max(1, min(piece, file.size // connections))
+    while True:
+        step = max(1, min(piece, file.size // connections))
 
-            def fetch(start: int, step: int = step) -> int:
-                return _fetch(hub, snapshot, file, start, min(start + step, file.size))
+        def fetch(start: int, step: int = step) -> int:
+            return _fetch(hub, snapshot, file, start, min(start + step, file.size))
 
-            began = time.monotonic()
-            got = sum(pool.map(fetch, range(0, min(step * connections, file.size), step)))
-            took = max(time.monotonic() - began, 1e-6)
-            received, best = received + got, max(best, got / took)
-            if took >= _LONG_ENOUGH_S or step < piece or step * connections >= file.size:
-                return best, received
-            piece *= _GROW
+        began = time.monotonic()
+        got = sum_in_threads(fetch, range(0, min(step * connections, file.size), step), connections)
+        took = max(time.monotonic() - began, 1e-6)
+        received, best = received + got, max(best, got / took)
+        if took >= _LONG_ENOUGH_S or step < piece or step * connections >= file.size:
+            return best, received
+        piece *= _GROW
 
 
 def _fetch(hub: Hub, snapshot: Snapshot, file: File, start: int, stop: int) -> int:

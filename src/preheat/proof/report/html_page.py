@@ -22,7 +22,9 @@ def page(report: Report, language: str = "en") -> str:
         "report": report,
         "wording": Wording(report, catalogue(language)),
         "slowest_imports": imports.slowest if imports is not None else (),
-        "slowest_s": max((one.ready_s for one in report.timelines), default=1.0),
+        "slowest_s": max(
+            (taken for one in report.conditions for taken in report.taken(one, report.compared)), default=1.0
+        ),
         "percent": percent,
         "spread": spread,
         "stages_before": stages_before,

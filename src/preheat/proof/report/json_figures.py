@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.report.report import FIGURES, Imitated, Report, StartFigures, spread
+from preheat.proof.report.report import FIGURES, Imitated, Made, Report, StartFigures, spread
 from preheat.proof.report.stages import Before, During, StartStage, stages_before, stages_during
 from preheat.proof.start.timeline import Span, Timeline
 
@@ -19,7 +19,10 @@ ByCondition = Mapping[str, float | None]
 
 
 class LimitFigures(msgspec.Struct, forbid_unknown_fields=True):
-    """The limits of this machine and its line; `start_s` and `over_limit` by condition."""
+    """The limits of this machine and its line; `start_s` and `over_limit` by condition.
+
+    `beaten`: the conditions of which a start took less than the limit that was computed, which is therefore left out.
+    """
 
     line: Line | None
     speed: Speed | None
@@ -28,16 +31,21 @@ class LimitFigures(msgspec.Struct, forbid_unknown_fields=True):
     imports_warm_s: Seconds
     start_s: ByCondition
     over_limit: ByCondition
+    beaten: tuple[str, ...]
 
 
 class StageFigures(msgspec.Struct, forbid_unknown_fields=True):
-    """A stage of the typical start (the one nearest to the median), or of the pull before that start."""
+    """A stage of the typical start (the one nearest to the median), or of the pull before that start.
+
+    `beaten`: the stage took less than its computed limit, which is therefore left out.
+    """
 
     name: Before | During
     before_start: bool
     seconds: float
     limit_s: float | None
     share: float | None
+    beaten: bool
     spans: tuple[Span, ...]
 
 
@@ -51,11 +59,15 @@ class ProofFigures(msgspec.Struct, tag_field="event", tag="done", forbid_unknown
     rounds: Annotated[int, msgspec.Meta(ge=1)]
     weights: int
     copies: float | None
+    compared: Literal["first_s", "ready_s"]
     ratio: float | None
     bound: float | None
     reached: float | None
     overhead: float | None
     gpus: tuple[str, ...]
+    environments: tuple[str, ...]
+    made: tuple[Made, ...]
+    rehearsed: bool
     limits: LimitFigures
     spread: dict[str, StartFigures]
     stages: dict[str, tuple[StageFigures, ...]]
@@ -83,11 +95,15 @@ def figures(report: Report, failed: Sequence[str] = (), page: str = "") -> Proof
         rounds=report.rounds,
         weights=report.weights,
         copies=_rounded(report.copies),
+        compared=report.compared,
         ratio=_rounded(report.ratio),
         bound=_rounded(report.bound),
         reached=_rounded(report.reached),
         overhead=_rounded(report.overhead),
         gpus=report.gpus,
+        environments=report.environments,
+        made=report.made,
+        rehearsed=report.rehearsed,
         limits=LimitFigures(
             line=limits.line,
             speed=limits.speed,
@@ -96,6 +112,7 @@ def figures(report: Report, failed: Sequence[str] = (), page: str = "") -> Proof
             imports_warm_s=limits.imports_warm,
             start_s={condition: _rounded(report.limit_s(condition)) for condition in conditions},
             over_limit={condition: _rounded(report.over_limit(condition)) for condition in conditions},
+            beaten=tuple(condition for condition in conditions if report.is_beaten(condition)),
         ),
         spread={
             condition: StartFigures(*(_rounded(spread(report.taken(condition, name))) for name in FIGURES))
@@ -128,7 +145,9 @@ def _stages(report: Report, condition: str) -> tuple[StageFigures, ...]:
 
 
 def _stage(stage: StartStage, *, before: bool) -> StageFigures:
-    return StageFigures(stage.name, before, stage.seconds, _rounded(stage.limit_s), _rounded(stage.share), stage.spans)
+    return StageFigures(
+        stage.name, before, stage.seconds, _rounded(stage.limit_s), _rounded(stage.share), stage.beaten, stage.spans
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Literal
 
 import msgspec
 
@@ -42,6 +43,7 @@ class StartFigures(msgspec.Struct, forbid_unknown_fields=True):
 
 FIGURES = StartFigures.__struct_fields__
 
+_LONG_ENOUGH_S = 0.2  # for a rate
 _COUNTED = frozenset(("outbound", "lookups"))
 
 
@@ -70,11 +72,22 @@ class Imitated:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """Files that an app's start made, as a need: preloaded starts have them in place, a cold start makes them."""
+
+    ref: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All timelines of a proof, the size of the weights in bytes, and the limits to compare with.
 
     `unwatched` are the seconds to ready of warm starts that were not observed. `copies` is the space that the
     weights take on disk after preloading, as a multiple of their size. `machine` describes the hardware.
+    `environments` are the Python environments that were evicted from the page cache. `made` are the needs that a cold
+    start makes itself. `rehearsed`: one start that is not measured came first.
     """
 
     timelines: tuple[Timeline, ...]
@@ -86,6 +99,9 @@ class Report:
     imitated: Imitated | None = None
     machine: Mapping[str, object] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    made: tuple[Made, ...] = ()
+    rehearsed: bool = False
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -120,20 +136,26 @@ class Report:
         return min(self.of(condition), key=lambda one: abs(one.ready_s - middle))
 
     @property
+    def compared(self) -> Literal["first_s", "ready_s"]:
+        """Return the figure that starts are compared by: their first use if the recipe has one, else ready."""
+        used = self.conditions and all(self.median(one, "first_s") is not None for one in self.conditions)
+        return "first_s" if used else "ready_s"
+
+    @property
     def ratio(self) -> float | None:
         """Return how many times faster a preloaded start is than a cold one; None unless both were measured."""
-        cold, preloaded = self.median(COLD, "ready_s"), self.median(PRELOADED, "ready_s")
+        cold, preloaded = self.median(COLD, self.compared), self.median(PRELOADED, self.compared)
         return cold / preloaded if cold and preloaded else None
 
     @property
     def bound(self) -> float | None:
-        """Return how many times faster a cold start would be without the download; None if unknown."""
-        cold, download = self.median(COLD, "ready_s"), self.median(COLD, "download_s")
-        return cold / (cold - download) if cold and download and cold > download else None
+        """Return how many times faster than a cold start the least time of a preloaded one is; None if unknown."""
+        cold, least = self.median(COLD, self.compared), self.least_s(PRELOADED, self.compared)
+        return cold / least if cold and least and not self.is_beaten(PRELOADED) else None
 
     @property
     def reached(self) -> float | None:
-        """Return the fraction of the bound that was reached; above 1 if preloading saves more than the download."""
+        """Return the fraction of the bound that was reached."""
         return self.ratio / self.bound if self.ratio and self.bound else None
 
     @property
@@ -162,19 +184,70 @@ class Report:
         """Return the reason why network calls could not be counted, or ""."""
         return next((one.traffic.uncounted for one in self.timelines if one.traffic.uncounted), "")
 
-    def limit_s(self, condition: str) -> float | None:
-        """Return the minimum time of a start: the bare imports, plus reading the weights at the best rate."""
-        cold = condition in (COLD, PRELOADED)
-        imports = self.limits.imports if cold else self.limits.imports_warm
-        if not imports or self.limits.speed is None:
+    @property
+    def line_rate(self) -> float | None:
+        """Return the best rate of the line in bytes per second: measured, or reached by a pull or by a cold start."""
+        seen = [_rate(one.traffic.fetched, one.pulled.fetch_s) for one in self.timelines if one.pulled is not None]
+        seen += [_rate(one.traffic.fetched, one.download_s) for one in self.of(COLD)]
+        measured = self.limits.line.many if self.limits.line else None
+        return max((rate for rate in (measured, *seen) if rate), default=None)
+
+    @property
+    def disk_rate(self) -> float | None:
+        """Return the best rate of the disk in bytes per second: measured, or reached by a preloaded start."""
+        seen = [_rate(one.reading.size, one.reading.seconds) for one in self.of(PRELOADED)]
+        measured = self.limits.speed.disk if self.limits.speed else None
+        return max((rate for rate in (measured, *seen) if rate), default=None)
+
+    def least_s(self, condition: str, figure: str = "ready_s") -> float | None:
+        """Return the least time of a start that does one thing after another; None if unknown.
+
+        That is its bare imports, and the bytes that it downloads or reads from disk at the best rate. First use adds
+        the shortest one that was seen. A start that overlaps these can be faster: see `is_beaten`.
+        """
+        evicted = condition in (COLD, PRELOADED)
+        imports = self.limits.imports if evicted else self.limits.imports_warm
+        if not imports:
             return None
-        rate = self.limits.speed.disk if condition == PRELOADED else self.limits.speed.page_cache
-        return median(imports) + self.weights / rate
+        sizes = [_loaded(one) for one in self.of(condition)] if evicted else []
+        rate = self.line_rate if condition == COLD else self.disk_rate
+        if evicted and not rate:
+            return None
+        loading_s = min(sizes, default=0) / rate if rate else 0.0
+        return min(imports) + loading_s + (self._least_use_s if figure == "first_s" else 0.0)
+
+    @property
+    def _least_use_s(self) -> float:
+        uses = [one.first_s - one.ready_s for one in self.timelines if one.first_s is not None]
+        return min(uses, default=0.0)
+
+    def is_beaten(self, condition: str) -> bool:
+        """Return whether a start took less than `least_s`, which is therefore no limit."""
+        return any(
+            least is not None and any(taken < least for taken in self.taken(condition, figure))
+            for figure in ("ready_s", "first_s")
+            for least in (self.least_s(condition, figure),)
+        )
+
+    def limit_s(self, condition: str) -> float | None:
+        """Return the least time until a start is ready, or None if it is unknown, or was beaten."""
+        return None if self.is_beaten(condition) else self.least_s(condition)
 
     def over_limit(self, condition: str) -> float | None:
         """Return the median time to ready as a multiple of `limit_s`; None if either is unknown."""
         ready, limit = self.median(condition, "ready_s"), self.limit_s(condition)
         return ready / limit if ready and limit else None
+
+
+def _loaded(one: Timeline) -> int:
+    """Return the bytes that a start loaded until it was ready; 0 if a download went on after that."""
+    if one.condition != COLD:
+        return one.reading.until_ready
+    return one.traffic.fetched if all(span.stop <= one.ready_s for span in one.downloading) else 0
+
+
+def _rate(size: int, seconds: float) -> float:
+    return size / seconds if seconds >= _LONG_ENOUGH_S else 0.0
 
 
 def figures_of(one: Timeline) -> StartFigures:

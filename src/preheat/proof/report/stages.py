@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal, get_args
 
 from preheat.proof.report.report import Report
@@ -19,17 +18,27 @@ DURING: tuple[During, ...] = get_args(During)
 class StartStage:
     """A stage and its spans. Spans are in seconds since the start; for stages of the pull, since the pull began.
 
-    `limit_s` is the minimum time on this machine, or None if it is unknown.
+    `least_s` is the minimum time on this machine as far as it was measured, or None if it is unknown.
     """
 
     name: Before | During
     spans: tuple[Span, ...]
-    limit_s: float | None = None
+    least_s: float | None = None
 
     @property
     def seconds(self) -> float:
         """Return the total duration in seconds."""
         return sum(span.seconds for span in self.spans)
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the stage took less than `least_s`, which is therefore no limit."""
+        return self.least_s is not None and 0 < self.seconds < self.least_s
+
+    @property
+    def limit_s(self) -> float | None:
+        """Return the minimum time, or None if it is unknown, or was beaten."""
+        return None if self.beaten else self.least_s
 
     @property
     def share(self) -> float | None:
@@ -39,12 +48,12 @@ class StartStage:
 
 def stages_before(report: Report, timeline: Timeline) -> list[StartStage]:
     """Return the stages of the pull before a preloaded start."""
-    pulled, line = timeline.pulled, report.limits.line
+    pulled, line, rate = timeline.pulled, report.limits.line, report.line_rate
     if pulled is None:
         return []
     limits: dict[Before, float | None] = {
         "resolve": line.answer_s if line else None,
-        "pull": report.weights / line.many if line and line.many else None,
+        "pull": report.weights / rate if rate else None,
     }
     stages, at = [], 0.0
     for name, seconds in zip(BEFORE, (pulled.resolve_s, pulled.fetch_s, pulled.verify_s, pulled.place_s), strict=True):
@@ -64,20 +73,20 @@ def stages_during(report: Report, timeline: Timeline) -> list[StartStage]:
 
 
 def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
-    limits, speed, line = report.limits, report.limits.speed, report.limits.line
+    limits, disk_rate, line_rate = report.limits, report.disk_rate, report.line_rate
     if timeline.imports is not None:
         began = timeline.imports.interpreter_s
-        bare_imports = median(limits.interpreter) if limits.interpreter else None
+        bare = limits.interpreter
         evicted = timeline.condition in (COLD, PRELOADED)
         imports = limits.imports if evicted else limits.imports_warm
-        yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), bare_imports)
-        least = max(0.0, median(imports) - (bare_imports or 0.0)) if imports else None
+        yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), min(bare, default=None))
+        least = max(0.0, min(imports) - max(bare, default=0.0)) if imports else None
         yield StartStage("imports", timeline.imports.spans, least)
     if timeline.downloading:
-        least = timeline.traffic.fetched / line.many if line and line.many else None
+        least = timeline.traffic.fetched / line_rate if line_rate else None
         yield StartStage("download", until(timeline.downloading, timeline.ready_s), least)
     if timeline.condition == PRELOADED and timeline.reading.spans:
-        least = timeline.reading.size / speed.disk if speed else None
+        least = timeline.reading.size / disk_rate if disk_rate else None
         yield StartStage("read", until(timeline.reading.spans, timeline.ready_s), least)
 
 

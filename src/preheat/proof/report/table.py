@@ -63,18 +63,18 @@ def _stage_rows(report: Report, wording: Wording) -> Iterator[list[str]]:
     for condition in report.conditions[:2]:
         timeline = report.typical(condition)
         for stage in stages_before(report, timeline):
-            yield _stage_row(f"{condition}, before: {wording.names[stage.name]}", stage)
+            yield _stage_row(f"{condition}, before: {wording.names[stage.name]}", stage, wording)
         for stage in stages_during(report, timeline):
-            yield _stage_row(f"{condition}: {wording.names[stage.name]}", stage)
+            yield _stage_row(f"{condition}: {wording.names[stage.name]}", stage, wording)
         if timeline.imports and condition != COLD:
             slowest = (f"{one.name} {say_seconds(one.seconds)}" for one in timeline.imports.slowest)
             yield ["  slowest imports", "", "", "", ", ".join(slowest)]
 
 
-def _stage_row(name: str, stage: StartStage) -> list[str]:
+def _stage_row(name: str, stage: StartStage, wording: Wording) -> list[str]:
     least = "–" if stage.limit_s is None else say_seconds(stage.limit_s)
-    share = "–" if stage.share is None else percent(min(stage.share, 1))
-    return [name, say_seconds(stage.seconds), least, share, ""]
+    share = "–" if stage.share is None else percent(stage.share)
+    return [name, say_seconds(stage.seconds), least, share, wording.beaten(stage)]
 
 
 def _columns(rows: list[list[str]], head: list[str]) -> list[str]:

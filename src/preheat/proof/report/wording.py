@@ -6,6 +6,7 @@ from statistics import median
 
 from preheat.core.units import say_size
 from preheat.proof.report.report import Report
+from preheat.proof.report.stages import StartStage
 from preheat.proof.start.timeline import COLD, PRELOADED, WARM
 
 
@@ -41,15 +42,21 @@ class Wording:
     def headline(self) -> str:
         """Return the result in one sentence."""
         _, report = self._, self._report
-        ready = {one: self.seconds(report.median(one, "ready_s") or 0.0) for one in report.conditions}
+        taken = {one: self.seconds(report.median(one, report.compared) or 0.0) for one in report.conditions}
+        used = report.compared == "first_s"
         if report.ratio is None:
-            listed = ", ".join(f"{time} ({self.names[condition]})" for condition, time in ready.items())
-            return _("{app} starts in {all}").format(app=report.app, all=listed)
+            listed = ", ".join(f"{time} ({self.names[condition]})" for condition, time in taken.items())
+            said = _("{app} is used after {all}") if used else _("{app} starts in {all}")
+            return said.format(app=report.app, all=listed)
         if report.ratio >= 1:
-            text, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× faster"), report.ratio
+            faster = _("{app} starts in {preloaded} instead of {cold}: {ratio}× faster")
+            text = _("{app} is used after {preloaded} instead of {cold}: {ratio}× faster") if used else faster
+            ratio = report.ratio
         else:
-            text, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× slower"), 1 / report.ratio
-        return text.format(app=report.app, ratio=f"{ratio:.1f}", **ready)
+            slower = _("{app} starts in {preloaded} instead of {cold}: {ratio}× slower")
+            text = _("{app} is used after {preloaded} instead of {cold}: {ratio}× slower") if used else slower
+            ratio = 1 / report.ratio
+        return text.format(app=report.app, ratio=f"{ratio:.1f}", **taken)
 
     def also(self) -> str:
         """Return the requests and copies of a preloaded start, as far as they were counted."""
@@ -84,27 +91,56 @@ class Wording:
         ).format_map(machine)
 
     def remarks(self) -> Iterator[str]:
-        """Yield a sentence for each comparison with a limit, and for the cost of the measurement."""
+        """Yield a sentence for each comparison with a limit, for what was built, and for the cost of measuring."""
         _, report = self._, self._report
         if report.bound is not None and report.reached is not None:
             yield _(
-                "Without its download a cold start would be {bound}× faster ({download} of {cold} are download); "
-                "{reached} of that bound is reached."
+                "{download} of the {cold} of a cold start are download. On this machine and line, a start could be at "
+                "most {bound}× faster; {reached} of that is reached."
             ).format(
                 bound=f"{report.bound:.1f}",
                 reached=percent(report.reached),
-                cold=self.seconds(report.median(COLD, "ready_s") or 0.0),
+                cold=self.seconds(report.median(COLD, report.compared) or 0.0),
                 download=self.seconds(report.median(COLD, "download_s") or 0.0),
             )
-        for condition in (PRELOADED, WARM):
-            limit, over = report.limit_s(condition), report.over_limit(condition)
-            if limit is not None and over is not None:
+        for condition in report.conditions:
+            limit, over, least = report.limit_s(condition), report.over_limit(condition), report.least_s(condition)
+            name = self.names[condition]
+            if limit is not None and over is not None and condition in (PRELOADED, WARM):
                 yield _(
-                    "A {condition} start takes {over}× as long as its bare imports and reading the weights ({limit})."
-                ).format(condition=self.names[condition], over=f"{over:.2f}", limit=self.seconds(limit))
+                    "A {condition} start takes {over}× as long as its bare imports and what it reads ({limit})."
+                ).format(condition=name, over=f"{over:.2f}", limit=self.seconds(limit))
+            elif least is not None and report.is_beaten(condition):
+                yield _(
+                    "A {condition} start was faster than its bare imports and what it loads, one after the other "
+                    "({least}): this app does both at once, so that is no limit, and none is stated."
+                ).format(condition=name, least=self.seconds(least))
+        yield from self._built()
         if report.overhead is not None:
             cost = _("The measurement slows a start by {overhead}.").format(overhead=f"{report.overhead * 100:.1f} %")
             yield cost if report.overhead > 0 else _("The cost of the measurement is less than the noise.")
+
+    def _built(self) -> Iterator[str]:
+        """Yield a sentence for what the cold start builds itself, and for the start that came first."""
+        _, report = self._, self._report
+        for made in report.made if COLD in report.conditions else ():
+            text = self._texts.ngettext(
+                "The cold start makes {ref} itself ({n} file, {size}); the other starts find it in place.",
+                "The cold start makes {ref} itself ({n} files, {size}); the other starts find it in place.",
+                made.files,
+            )
+            yield text.format(ref=made.ref, n=made.files, size=say_size(made.size))
+        if report.rehearsed:
+            yield _("One start that is not measured came first: what it built outside the caches was there for all.")
+        if report.environments:
+            folders = ", ".join(report.environments)
+            yield _("The Python of a cold or preloaded start is read from disk too: {folders}.").format(folders=folders)
+
+    def beaten(self, stage: StartStage) -> str:
+        """Return a remark for a stage that took less than its limit, or ""."""
+        if not stage.beaten or stage.least_s is None:
+            return ""
+        return self._("faster than measured alone ({least}): no limit").format(least=self.seconds(stage.least_s))
 
     @property
     def _both(self) -> bool:

@@ -24,10 +24,10 @@ _REST_AT_MOST_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ObservedResources:
-    """Resources to observe in addition to the processes: weight files, the folder that a cold start fills, the GPUs."""
+    """Resources to observe in addition to the processes: weight files, the files that a cold start writes, the GPUs."""
 
     weights: Sequence[Path] = ()
-    folder: Path | None = None
+    growth: FolderGrowth | None = None
     gpus: Gpus | None = None
 
 
@@ -45,6 +45,10 @@ class ResourceUse:
     resident: list[tuple[float, int]] = field(default_factory=list)
     in_use: set[str] = field(default_factory=set)
 
+    def read_until(self, seconds: float) -> int:
+        """Return the bytes of the weights that were in the page cache at a time of the start."""
+        return max((size for at, size in self.resident if at <= seconds), default=0)
+
     def reading(self) -> tuple[Span, ...]:
         """Return when more of the weights entered the page cache."""
         pairs = zip(self.resident, self.resident[1:], strict=False)
@@ -60,14 +64,14 @@ class Observer:
         self._family: list[int] = [pid]
         self._listened = proc_stats.listening()
         self._video_before = subject.gpus.used if subject.gpus else None
-        self._growth = FolderGrowth(subject.folder) if subject.folder else None
+        self._growth = subject.growth
         self._born = time.time() - (time.monotonic() - began)
         self._closed = threading.Event()
         self._looks = [self._memory, self._shares, self._sockets]
         if subject.weights:
             self._looks.append(self._residency)
         if self._growth:
-            self._looks += [self._growth.look, self._files]
+            self._looks += [self._files, self._growth.look]
         self._thread = threading.Thread(target=self._watch, name="gauge", daemon=True)
         self._thread.start()
 
@@ -81,7 +85,7 @@ class Observer:
         return self.seen
 
     def downloading(self) -> tuple[Span, ...]:
-        """Return when the folder that a cold start fills was written to."""
+        """Return when the files that a cold start downloads were written."""
         return self._growth.spans(self._born) if self._growth else ()
 
     def __enter__(self) -> Self:
@@ -132,4 +136,7 @@ class Observer:
         self.seen.resident.append((time.monotonic() - self._began, cached(self._subject.weights, about=True)))
 
     def _files(self) -> None:
-        self.seen.in_use |= proc_stats.files_in_use(self._family)
+        in_use, written = proc_stats.files_in_use(self._family)
+        self.seen.in_use |= in_use
+        if self._growth:
+            self._growth.elsewhere(written)

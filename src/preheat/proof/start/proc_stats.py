@@ -2,11 +2,13 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 _PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted after the name
 _LISTENS = "0A"
+_NO_FILES = ("/dev/null", "/dev/pts/", "/dev/tty", "/dev/nvidia", "/proc/", "/sys/")
 
 
 def proportional(pids: Iterable[int]) -> int:
@@ -45,31 +47,45 @@ def listening() -> frozenset[str]:
 def holds_socket(pids: Iterable[int], inodes: frozenset[str]) -> bool:
     """Return whether one of these processes has one of these sockets open."""
     names = {f"socket:[{inode}]" for inode in inodes}
-    return any(target in names for pid in pids for target in _open_files(pid))
+    return any(target in names for pid in pids for target in _open_files(pid).values())
 
 
-def files_in_use(pids: Iterable[int]) -> set[str]:
-    """Return the files that these processes have open or mapped."""
+def files_in_use(pids: Iterable[int]) -> tuple[set[str], set[str]]:
+    """Return the files that these processes have open or mapped, and those of them that are open for writing."""
     paths: set[str] = set()
+    written: set[str] = set()
     for pid in pids:
-        paths |= {target for target in _open_files(pid) if target.startswith("/")}
+        for descriptor, target in _open_files(pid).items():
+            if target.startswith("/") and not target.startswith(_NO_FILES):
+                paths.add(target)
+                if target not in written and _is_for_writing(descriptor):
+                    written.add(target)
         fields = (line.split(maxsplit=5) for line in _read(f"/proc/{pid}/maps").splitlines())
         paths |= {row[5] for row in fields if len(row) == 6 and row[5].startswith("/")}
-    return paths
+    return paths, written
 
 
-def _open_files(pid: int) -> list[str]:
-    folder, targets = f"/proc/{pid}/fd", []
+def _open_files(pid: int) -> dict[str, str]:
+    """Return the targets of a process's open descriptors by the descriptors' paths in /proc."""
+    folder, targets = f"/proc/{pid}/fd", {}
     try:
         names = os.listdir(folder)  # noqa: PTH208 - ten times a second
     except OSError:
-        return []
+        return {}
     for name in names:
         try:
-            targets.append(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
+            targets[f"{folder}/{name}"] = os.readlink(f"{folder}/{name}")  # noqa: PTH115
         except OSError:
             continue
     return targets
+
+
+def _is_for_writing(descriptor: str) -> bool:
+    """Return whether a descriptor is open for writing: the mode of its link says so (proc_pid_fd(5))."""
+    try:
+        return bool(os.lstat(descriptor).st_mode & stat.S_IWUSR)
+    except OSError:
+        return False
 
 
 def _read(path: str) -> str:

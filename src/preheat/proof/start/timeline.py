@@ -61,11 +61,15 @@ class Imports:
 
 @dataclass(frozen=True, slots=True)
 class WeightReads:
-    """Reads of the weights from disk into the page cache: when, how many bytes, and major page faults."""
+    """Reads of the weights from disk into the page cache: when, how many bytes, and major page faults.
+
+    `until_ready` are the bytes that had been read before the start was ready.
+    """
 
     spans: tuple[Span, ...] = ()
     size: int = 0
     major_faults: int = 0
+    until_ready: int = 0
 
     @property
     def seconds(self) -> float:

@@ -105,8 +105,10 @@ def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float
         raise AppError(str(error), hint="check the command") from error
     try:
         yield process, began
-    finally:
-        process.stop()
+    except BaseException:
+        process.stop(0.0)  # after Ctrl-C or a failure, nobody needs its last words
+        raise
+    process.stop()
 
 
 def _measured(

@@ -3,13 +3,13 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from preheat.core.cache_variables import CACHE_VARIABLES, new_caches
+from preheat.core.cache_variables import CACHE_VARIABLES
 from preheat.core.errors import AppError
-from preheat.core.events import Event, Listener, Noted, Placed
+from preheat.core.events import Event, Listener, Noted, Placed, TrialProgress
 from preheat.core.snapshot import File
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
@@ -24,79 +24,25 @@ from preheat.proof.start.observer import ObservedResources, ResourceUse
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
 from preheat.proof.start.trial import Instruments, TimedStart, restart_once, start_once
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.offline_env import offline, online
-from preheat.recipes.places import DIR, HOME, SITE_PACKAGES, TMP, split_place
+from preheat.recipes.places import split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.local_hub import Lead, library_hub, needs_alone
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
+from preheat.verbs.proving.placed_files import Known, built_files, lasting_places
+from preheat.verbs.proving.start_folder import AppEnvironment, StartFolder
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
-
-
-@dataclass(frozen=True, slots=True)
-class StartFolder:
-    """The folder of one start, for its caches and import logs."""
-
-    folder: Path
-
-    @property
-    def notes(self) -> Path:
-        """Return the folder for import logs."""
-        return self.folder / "notes"
-
-    @property
-    def caches(self) -> Path:
-        """Return the folder that contains the app's caches."""
-        return self.folder / "caches"
-
-    def environ(self) -> dict[str, str]:
-        """Return the environment variables that point to the caches."""
-        return new_caches(self.caches)
-
-    def homes(self, environ: Mapping[str, str], named: Collection[str]) -> dict[str, str]:
-        """Create the home and temporary folder of this start, as far as needs name them; return their variables.
-
-        Python still finds the packages in the user's own home.
-        """
-        found: dict[str, str] = {}
-        for place, variable in ((HOME, "HOME"), (TMP, "TMPDIR")):
-            if place in named:
-                found[variable] = str(self.caches / place)
-                (self.caches / place).mkdir(parents=True, exist_ok=True)
-        if HOME in named and environ.get("HOME"):
-            found["PYTHONUSERBASE"] = environ.get("PYTHONUSERBASE") or f"{environ['HOME']}/.local"
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class AppEnvironment:
-    """An app's environment: variables, hub endpoint variables, and the time limit until it is ready.
-
-    `secrets`: variables with hub tokens, set for cold starts only. `observe_s`: how many seconds after first use
-    outbound attempts of offline starts are counted.
-    """
-
-    environ: Mapping[str, str]
-    endpoints: Mapping[str, str]
-    ready_within_s: float
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    observe_s: float = 30.0
-
-
-def lasting_places(recipe: Recipe) -> list[Path]:
-    """Return the folders of views that starts share: those in the app's folder and Python, and at absolute paths."""
-    return [
-        recipe.place_of(need) for need in recipe.needs if need.at and split_place(need.at)[0] in (DIR, SITE_PACKAGES)
-    ]
 
 
 class Starts:
     """Starts the app of `recipe`, without preheat and with it, and measures each start.
 
     `imported`: the app's Python and the modules that it imports, known after the first start. `copied`: bytes that the
-    last views had to copy.
+    last views had to copy. `known`: the needs with their files, as far as known.
     """
 
     def __init__(
@@ -107,32 +53,55 @@ class Starts:
         on_event: Listener,
         gpus: Gpus | None = None,
         permissions: Permissions = NO_PERMISSION,
+        known: Known = (),
     ) -> None:
         self.recipe = recipe
+        self.known = known
         self.imported: tuple[str, tuple[str, ...]] = ("", ())
         self.copied = 0
+        self._pythons: set[str] = set()
         self._around = surroundings
-        self._view_of, self._on_event, self._gpus = view_of, on_event, gpus
+        self.view_of, self._on_event, self._gpus = view_of, on_event, gpus
         # Starts use the proof's own library; the proof restores the user's files afterwards.
         self._permissions = replace(permissions, relink=True)
 
-    def cold(self, roots: StartFolder) -> tuple[Timeline, set[str]]:
-        """Start with empty caches, as in a new container. Return the timeline and the files that the app used."""
+    def cold(self, roots: StartFolder, library: Library) -> tuple[Timeline, set[str]]:
+        """Start with empty caches, as in a new container. Return its timeline and the files that it used and found."""
         around = self._around
         environ = online(around.environ, without=CACHE_VARIABLES) | self._own(roots) | dict(around.endpoints)
         self._evict([])
-        own = lasting_places(self.recipe)
-        before = sum(FolderGrowth(folder).size for folder in own)
-        started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(folder=roots.caches))
-        fetched = FolderGrowth(roots.caches).size + sum(FolderGrowth(folder).size for folder in own) - before
-        timeline = self._timeline(COLD, started, witness, fetched)
-        return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
+        recipe = self.recipe.at_places(environ)
+        built = built_files(recipe, self.known, library, self.view_of, self._permissions)
+        growth = FolderGrowth([roots.caches, *lasting_places(recipe)], [roots.notes, *built])
+        started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(growth=growth))
+        archives = sum(need.archive_size or 0 for need, _ in self.known if need.unpack)
+        timeline = self._timeline(COLD, started, witness, growth.size + archives)
+        for folder in growth.outside:
+            said = "the cold start left new files there, which the next may find; give their need an `at` there"
+            self._on_event(Noted(str(folder), said))
+        used = started.seen.in_use - growth.seen_elsewhere if started.seen else set()
+        return replace(timeline, downloading=started.downloading), used
 
     def require_cold(self, timeline: Timeline, in_use: set[str], roots: Path, files: Sequence[File]) -> None:
-        """Raise CheckFailed if a start was not cold: it downloaded too little, or used weights from other folders."""
+        """Raise CheckFailed if a start was not cold: it downloaded too little, or used weights from other folders.
+
+        `files` are those that the app downloads.
+        """
         own = lasting_places(self.recipe)
         require_own_weights(in_use, [roots, *own], files)
         require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
+
+    def rehearse(self, roots: StartFolder, library: Library) -> None:
+        """Start once, offline and not measured, so that what only a first start builds is there for all later ones.
+
+        It also shows which Python the app runs.
+        """
+        environ = self._offline(roots, library)
+        roots.notes.mkdir(parents=True, exist_ok=True)
+        instruments = Instruments(notes=roots.notes)
+        with self._hub(library, environ) as lead:
+            app = self._app({**environ, **stopwatch(environ, roots.notes)}, lead)
+            self._learn(start_once(app, self.recipe.first, self._around.ready_within_s, instruments))
 
     def preloaded(self, roots: StartFolder, library: Library, clock: PullClock, fetched: int) -> Timeline:
         """Start offline from the pulled files, after evicting them from the page cache."""
@@ -147,7 +116,8 @@ class Starts:
         timeline = self._timeline(PRELOADED, started, witness, fetched)
         read = max(0, timeline.memory.page_cache - evicted.stayed)
         spans = started.seen.reading() if started.seen else ()
-        reading = replace(timeline.reading, spans=spans, size=read)
+        until_ready = started.seen.read_until(started.ready_s) - evicted.stayed if started.seen else 0
+        reading = replace(timeline.reading, spans=spans, size=read, until_ready=min(max(0, until_ready), read))
         return replace(timeline, pulled=pulled, stayed=evicted.share, reading=reading)
 
     def warm(self, condition: str, roots: StartFolder, library: Library) -> Timeline:
@@ -181,7 +151,7 @@ class Starts:
         environ |= self._own(roots) | dict(self._around.endpoints)
         recipe = self.recipe.at_places(environ)
         return environ | place_needs(
-            recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions
+            recipe, library, self.view_of, self._tell, roots.folder / "views", self._permissions
         )
 
     def _own(self, roots: StartFolder) -> dict[str, str]:
@@ -213,19 +183,22 @@ class Starts:
             witness = error.message
 
         def tell(seconds: float) -> None:
-            fetched = f", {FolderGrowth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
-            self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
+            self._on_event(TrialProgress(self.recipe.name, seconds, subject.growth.size if subject.growth else None))
 
         seeing = None if isinstance(witness, str) else witness
         # Do not wait after a cold start, which may go online, or if attempts cannot be counted.
-        observe_s = self._around.observe_s if seeing is not None and subject.folder is None else 0.0
+        observe_s = self._around.observe_s if seeing is not None and subject.growth is None else 0.0
         instruments = Instruments(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
         started = start(app, self.recipe.first, self._around.ready_within_s, instruments)
         if not isinstance(witness, str):
             witness.close()
+        self._learn(started)
+        return started, witness
+
+    def _learn(self, started: TimedStart) -> None:
         if started.notes:
             self.imported = outermost_names(list(started.notes), started.began, started.ready_s)
-        return started, witness
+            self._pythons |= {one.python for one in started.notes if one.python}
 
     def _app(self, environ: Mapping[str, str], lead: Lead | None = None) -> App:
         app = App(self.recipe.command, {**environ, **self.recipe.env}, str(self.recipe.folder), self.recipe.ready)
@@ -271,9 +244,20 @@ class Starts:
         return [library.path(digest) for digest in digests]
 
     def _interpreter(self) -> list[Path]:
-        """Return the virtual environment that contains the command's program, or nothing if there is none."""
-        home = Path(self.recipe.command[0]).parent.parent
-        return [home] if (home / "pyvenv.cfg").is_file() else []
+        return list(self.environments)
+
+    @property
+    def environments(self) -> tuple[Path, ...]:
+        """Return the Python environments that belong to the app alone: those that it ran, or that its command names."""
+        environ = {**self._around.environ, **self.recipe.env}
+        named = AppPython.of(environ, self.recipe.folder, self.recipe.command).prefix
+        ran = (Path(python).parent.parent for python in sorted(self._pythons))
+        return tuple(dict.fromkeys(one for one in (*ran, *([named] if named else [])) if _is_environment(one)))
+
+
+def _is_environment(prefix: Path) -> bool:
+    """Return whether a folder is a virtual environment or one of conda, and no Python of the whole machine."""
+    return (prefix / "pyvenv.cfg").is_file() or (prefix / "conda-meta").is_dir()
 
 
 def _traffic(witness: Witness | str, traffic: Traffic, own: frozenset[int], observed_s: float) -> Traffic:
