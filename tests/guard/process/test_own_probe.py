@@ -11,6 +11,7 @@ import pytest
 
 from preheat.guard.kernel.ports import Holder
 from preheat.guard.model.app import App
+from preheat.guard.net.network_namespace import why_not
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Process
 from tests.guard.apps import free_port
@@ -62,6 +63,45 @@ def test_the_page_of_another_program_is_not_the_apps(text: str, port: int) -> No
         assert [(one.port, one.name.startswith("python")) for one in others] == [(port, True)]
     finally:
         process.stop(0.0)
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "available")
+def test_an_isolated_app_is_ready_only_at_the_port_that_the_guard_publishes(server: str, port: int) -> None:
+    """Another program has the port while the app loads, and gives it up later."""
+    with subprocess.Popen(f"exec {server}", shell=True) as running:
+        _until_open(port)
+        script = f"exec {server}"
+        process = Process(App(("sh", "-c", script), ready=f"http://127.0.0.1:{port}/", isolated=True))
+        others: list[Holder] = []
+        try:
+            probe = own_probe(f"http://127.0.0.1:{port}/", process, others.append)
+            assert not probe.ready()
+            assert [one.pid for one in others] == [running.pid]
+            running.kill()
+            running.wait()
+            _until_open(port)
+            assert probe.ready()
+        finally:
+            running.kill()
+            process.stop(0.0)
+
+
+def test_a_program_that_takes_the_port_before_a_restart_is_not_the_app(server: str, port: int) -> None:
+    first = Process(App(("sh", "-c", f"exec {server}")))
+    try:
+        _until_open(port)
+        assert own_probe(f"tcp:{port}", first).ready()
+    finally:
+        first.stop(0.0)
+    with subprocess.Popen(f"exec {server}", shell=True) as other:
+        _until_open(port)
+        again, others = Process(App(("sleep", "60"))), list[Holder]()
+        try:
+            assert not own_probe(f"tcp:{port}", again, others.append).ready()
+            assert [one.pid for one in others] == [other.pid]
+        finally:
+            other.kill()
+            again.stop(0.0)
 
 
 @pytest.mark.parametrize(

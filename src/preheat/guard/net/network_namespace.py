@@ -163,17 +163,13 @@ class Inlet:
 
 
 class Publisher:
-    """Publish one port of an isolated app on the host, as soon as the app listens on it.
-
-    `trouble` is empty, or the reason why the port could not be published.
-    """
+    """Publish one port of an isolated app on the host, as soon as the app listens on it and the host's port is free."""
 
     def __init__(self, door: NamespacePort, pid: int, port: int) -> None:
         self._closing = threading.Event()
         self._door = door
         self._pid = pid
         self._port = port
-        self.trouble = ""
         self._thread = threading.Thread(target=self._publish, name="publisher", daemon=True)
         self._thread.start()
 
@@ -191,11 +187,14 @@ class Publisher:
             hosts = listeners_of(self._pid, self._port)
         # Listen on all interfaces only if the app does.
         everywhere = any(host in ("0.0.0.0", "::") for host in hosts)  # noqa: S104 - compared with
-        try:
-            front = Front("0.0.0.0" if everywhere else "127.0.0.1", self._port, _gone, self._door.connect)  # noqa: S104
-        except OSError as error:
-            self.trouble = f"cannot listen on port {self._port}: {error.strerror}"
-            return
+        address = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104
+        while True:
+            try:
+                front = Front(address, self._port, _gone, self._door.connect)
+                break
+            except OSError:  # another program took the port while the app was loading
+                if self._closing.wait(_LOOK_EVERY_S):
+                    return
         front.route(self._port)
         self._closing.wait()
         front.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Callable
 
 from preheat.guard.kernel.ports import Holder, port_of_others
@@ -15,6 +16,8 @@ _LAUNCHERS = frozenset(("docker", "podman", "nerdctl", "docker-compose", "kubect
 
 class OwnPortProbe:
     """Ready when `probe` is ready and no process but the app's listens on the local port that it connects to.
+
+    The guard listens there for an app in a network namespace of its own.
 
     Once that has been verified, it is not verified again. `on_other` is called once with the process that has the port.
     """
@@ -31,7 +34,8 @@ class OwnPortProbe:
         if not self._probe.ready():
             return False
         if not self._verified:
-            pids = self._process.pids()
+            # In a network namespace of its own, the app's port is published by the guard.
+            pids = {os.getpid()} if self._process.app.isolated else self._process.pids()
             other = None if _LAUNCHERS.intersection(map(name, pids)) else port_of_others(self._port, pids)
             if other is not None and not self._told:
                 self._told = True
@@ -46,6 +50,5 @@ def own_probe(
     """Return the probe `text` of the app that runs in `process`; raise ValueError as `parse_probe` does."""
     app = process.app
     probe = parse_probe(text, process.tail, env=app.env, cwd=app.cwd, each_time=each_time)
-    # In a network namespace of its own, nobody else can listen.
-    port = None if app.isolated else port_of(text)
+    port = port_of(text)
     return probe if port is None else OwnPortProbe(probe, port, process, on_other)

@@ -11,6 +11,8 @@ from preheat.proof.start.timeline import Span, merged
 
 _BUILT = (".pyc", ".pyo", ".nbi", ".nbc")  # Python and numba write them; nobody downloads them
 
+
+_TICK_S = 0.01  # file times lag behind the clock by up to one tick of the kernel
 _FileKey = tuple[int, int]  # device and inode: the same for all hard links, and after a rename
 
 
@@ -58,7 +60,7 @@ class FolderGrowth:
             except OSError:
                 continue
             key = (status.st_dev, status.st_ino)
-            if key not in self._elsewhere and (birth_time(path) or 0.0) >= self._began - 0.01:
+            if key not in self._elsewhere and (birth_time(path) or 0.0) >= self._began - _TICK_S:
                 self._elsewhere[key] = real
                 self._first_seen.setdefault(key, now)
 
@@ -112,7 +114,7 @@ def _files(folders: Iterable[Path], without: Sequence[Path] = ()) -> dict[_FileK
     return {
         (status.st_dev, status.st_ino): status
         for path, status in regular_files(folders)
-        if not path.endswith(_BUILT) and not path.startswith(left_out)
+        if not path.endswith(_BUILT) and not f"{path}{os.sep}".startswith(left_out)
     }
 
 
