@@ -1,12 +1,13 @@
 """Prove: invalid starts that it rejects, and thresholds, imitated hubs and reports."""
 
+import json
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from preheat.disk.filesystem import filesystem_of
-from tests.command import Preheat
+from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
 
@@ -61,9 +62,26 @@ def test_thresholds_decide_the_exit_status(preheat: Preheat, recipe: Recipe) -> 
     told = preheat("prove", *FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")
     failed_with = next(event for event in told.events if event["event"] == "done")["failed"]
     assert told.status == 8
-    assert failed_with == ["cold.fetched > 100 is true"]
+    assert failed_with == ["cold.fetched > 100 is true: it was 9.0 MB"]
     assert told.last["kind"] == "CheckFailed"
     assert preheat("prove", *FEW, "--fail-if", "ratio < 0.001").status == 0
+
+
+def test_thresholds_of_the_recipe_decide_too(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("model.safetensors", "config.json")
+    path = preheat.folder / "preheat.toml"
+    whole = path.read_text()
+
+    def prove(*thresholds: str) -> Told:
+        path.write_text(whole.replace("[app]", f"[app]\nthresholds = {json.dumps(thresholds)}"))
+        return preheat("prove", "--conditions=warm", "--observe=0s")
+
+    # The page within a minute.
+    told = prove("warm.ready_s > 60s", "preloaded.ready_s > 60s")
+    assert told.status == 0, told.err
+    assert "preloaded.ready_s > 60s: not checked, because no preloaded start is made" in told.err
+    failed(prove("warm.ready_s > 1ms"), 8, "warm.ready_s > 1ms is true: it was 0.")
+    failed(prove("warm.speed > 1"), 2, "preheat.toml:2: ", "warm.speed, which is not a figure")
 
 
 @pytest.mark.parametrize(

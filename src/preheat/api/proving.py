@@ -13,6 +13,7 @@ from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
+from preheat.recipes.app_port import at_port
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.proving.imitated_hub import far_hub
@@ -66,7 +67,7 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
     if the app does not start, UsageError before anything is started. Files of the app at the places of its needs are
     moved aside for each start, and put back.
     """
-    recipe = fitting(recipe, session.on_event)
+    recipe = at_port(fitting(recipe, session.on_event), None)
     require_inside(recipe, session.permissions)
     session.library.prepare(0)
     with _hub(recipe, proof.imitated, session):

@@ -18,6 +18,7 @@ from preheat.guard.model.life import RestartPolicy
 from preheat.guard.model.values import dataclass, field, replace
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
+from preheat.recipes.app_port import at_port, ready_at, usual_port
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.locked_needs import fitting, rehash_modified, require
@@ -54,7 +55,8 @@ class Guarding:
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
     read the weights into the page cache while the app starts. `memory_snapshot`: restore the app from its memory
     snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md). `idle_after_s`: save and
-    end the app when no client has been connected to its front for so long; the next client restores it; 0: never.
+    end the app when no client has been connected to its front for so long; the next client restores it; 0: never. `port`: the
+    port at which the app listens, if the recipe says how it takes it.
     """
 
     pull: bool = False
@@ -70,9 +72,14 @@ class Guarding:
     mmap_weights: bool = False
     memory_snapshot: bool = False
     idle_after_s: float = 0.0
+    port: int | None = None
     network: Literal["free", "watch", "none"] = "free"
 
     def __post_init__(self) -> None:
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise UsageError(f"{self.port} is not a port: 1 to 65535", hint="--port 7861")
+        if self.port is not None and self.front:
+            raise UsageError("--port and --front exclude each other", hint="the front chooses the app's own port")
         if self.patience.max_restarts < 0:
             raise UsageError(
                 f"the number of restarts must be at least 0, not {self.patience.max_restarts}", hint="--max-restarts 3"
@@ -90,7 +97,12 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     A recipe without needs can use all models in the library. Raise AppError if the app could not be kept running,
     NotPreloaded and Occupied before it is started, CheckFailed if the settings refuse unsafe files and a need has one.
     """
-    recipe = fitting(recipe, session.on_event)
+    recipe = fitting(replace(recipe, ready=guarding.ready or recipe.ready), session.on_event)
+    alive = guarding.alive
+    if not guarding.front:  # it chooses the app's port itself
+        usual = usual_port(recipe)
+        alive = ready_at(alive, usual, guarding.port or usual)
+        recipe = at_port(recipe, guarding.port)
     require_inside(recipe, session.permissions)
     _put_back(recipe, session)
     if guarding.pull:
@@ -109,8 +121,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         recipe.command,
         environ,
         str(recipe.folder),
-        guarding.ready or recipe.ready,
-        guarding.alive,
+        recipe.ready,
+        alive,
         (str(session.library.root / "blobs"),),
         isolated=guarding.network == "none",
     )

@@ -11,6 +11,7 @@ from preheat.core.errors import HubError, UsageError
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
 from preheat.proof.start.trial import read_first
+from preheat.recipes.app_port import at_port
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull_sources import resolve
@@ -105,4 +106,6 @@ def replay_app(recipe: Recipe, session: Session, *, overlay: bool = False) -> Re
     `overlay`: see TraceTerms. Raise UsageError if the recipe has no command.
     """
     config = session.config
-    return replay_again(recipe, session.library, config.environ, config.home, session.on_event, overlay=overlay)
+    return replay_again(
+        at_port(recipe, None), session.library, config.environ, config.home, session.on_event, overlay=overlay
+    )

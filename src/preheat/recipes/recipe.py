@@ -59,8 +59,9 @@ class Recipe:
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
     files that the app's first start creates, as older recipes name them; no verb uses it. `hub`: the app asks its hub
     at each start, so `run` serves the library to it on loopback. `memory_snapshot`: `run` restores the ready app from
-    memory. `path` is the file that it was read from. `places` are the folders that `at` of its needs may name; None for
-    the app's folder only. `built_in`: it has no file at `path`.
+    memory. `port`: what `{port}` stands for, 0 if not set. `thresholds`: figures at which `prove` fails. `path` is
+    the file that it was read from. `places` are the folders that `at` of needs may name; None for the app's only.
+    `built_in`: it has no file at `path`.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Recipe:
     makes: tuple[str, ...] = ()
     hub: bool = False
     memory_snapshot: bool = False
+    port: int = 0
+    thresholds: tuple[str, ...] = ()
     path: Path | None = None
     places: Places | None = field(default=None, compare=False, repr=False)
     built_in: bool = False
@@ -118,6 +121,8 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
     makes: list[str] = []
     hub: bool = False
     memory_snapshot: bool = False
+    port: int = 0
+    thresholds: list[str] = []
 
 
 class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -191,6 +196,8 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
         makes=tuple(here(place) for place in app.makes),
         hub=app.hub,
         memory_snapshot=app.memory_snapshot,
+        port=app.port,
+        thresholds=tuple(app.thresholds),
         path=path.absolute(),
     )
 
@@ -210,6 +217,8 @@ def is_app_name(words: str) -> bool:
 def _check(app: _App) -> None:
     if unfit := _unfit(app):
         raise Misread(f"{unfit!r} contains NUL, or is an invalid variable name", ("app",))
+    if not 0 <= app.port <= 65535:
+        raise Misread(f"{app.port} is not a port: 1 to 65535", ("app", "port"))
     if not is_app_name(app.name):
         raise Misread(f"{app.name!r} is not an app's name: letters, digits and dashes", ("app", "name"))
 

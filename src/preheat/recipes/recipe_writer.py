@@ -34,6 +34,10 @@ def recipe_text(recipe: Recipe, remarks: Sequence[str] = ()) -> str:
         app.add("hub", recipe.hub)
     if recipe.memory_snapshot:
         app.add("memory_snapshot", recipe.memory_snapshot)
+    if recipe.port:
+        app.add("port", recipe.port)
+    if recipe.thresholds:
+        app.add("thresholds", _list(recipe.thresholds))
     if recipe.makes:
         app.add("makes", _list(recipe.makes))
     document.add("app", app)

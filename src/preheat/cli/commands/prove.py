@@ -12,6 +12,7 @@ from preheat.api.proving import Proof, prove_app
 from preheat.cli.typed_units import read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
+from preheat.core.events import Noted
 from preheat.disk.temporary_file import put, tidy
 from preheat.proof.report.comparison import OlderReport, compare, read_older
 from preheat.proof.report.fail_if import Criterion, read_criterion
@@ -19,6 +20,7 @@ from preheat.proof.report.html_page import page
 from preheat.proof.report.json_figures import figures
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.report.table import table
+from preheat.recipes.recipe import Recipe, located
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -36,6 +38,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         imitated=_imitated(options),
     )
     criteria = [read_criterion(text, proof.conditions) for text in options.fail_if]
+    criteria += _thresholds(recipe, proof.conditions, wiring)
     older = read_older(Path(options.compare)) if options.compare else None
     target = _writable(options.report) if options.report else None
     report = prove_app(recipe, wiring, proof)
@@ -57,6 +60,21 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
+def _thresholds(recipe: Recipe, conditions: tuple[str, ...], wiring: Wiring) -> list[Criterion]:
+    """Return the recipe's own thresholds; those of conditions that are not measured are left out, each with a note."""
+    found = []
+    for number, text in enumerate(recipe.thresholds):
+        try:
+            criterion = read_criterion(text)
+        except UsageError as error:
+            raise located(recipe, error, ("app", "thresholds", number)) from error
+        if criterion.condition and criterion.condition not in conditions:
+            wiring.on_event(Noted(text, f"not checked, because no {criterion.condition} start is made"))
+        else:
+            found.append(criterion)
+    return found
+
+
 def _imitated(options: argparse.Namespace) -> Imitated | None:
     if not options.hub_rate:
         if options.hub_rtt:
@@ -69,7 +87,7 @@ def _imitated(options: argparse.Namespace) -> Imitated | None:
 
 def _reasons(report: Report, criteria: list[Criterion], older: OlderReport | None) -> list[str]:
     """Return a sentence for each reason why the proof fails."""
-    reasons = [f"{criterion.text} is true" for criterion in criteria if criterion.holds(report)]
+    reasons = [criterion.words(report) for criterion in criteria if criterion.holds(report)]
     for change in compare(older, report) if older else ():
         if change.worse:
             more = (

@@ -32,6 +32,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         memory_snapshot=options.memory_snapshot,
         idle_after_s=read_seconds(options.idle_after) if options.idle_after else 0.0,
         network=options.network,
+        port=options.port,
     )
     status = run_app(recipe, wiring, guarding)
     wiring.console.done({"status": status}, "")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import CheckFailed, UsageError
+from preheat.core.units import say_seconds, say_size
 from preheat.proof.report.report import FIGURES, Report
 from preheat.proof.start.timeline import CONDITIONS
 
@@ -25,6 +26,7 @@ _UNITS = {"": 1.0, "x": 1.0, "%": 0.01, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3
 _CRITERION = re.compile(
     r"(?P<name>[\w.]+)\s*(?P<comparison>[<>=!]=|[<>])\s*(?P<number>\d+(\.\d+)?)\s?(?P<unit>[A-Za-z%]*)"
 )
+_LARGE = 10_000  # figures of this size without a unit of time are bytes
 _HINT = "--fail-if 'ratio < 10' --fail-if 'preloaded.outbound > 0'"
 
 
@@ -36,6 +38,21 @@ class Criterion:
     name: str
     comparison: str
     value: float
+
+    @property
+    def condition(self) -> str:
+        """Return the condition that the figure is of, or "" for a figure of the whole report."""
+        return self.name.partition(".")[0] if "." in self.name else ""
+
+    def words(self, report: Report) -> str:
+        """Return a sentence that the threshold was reached, with the measured figure."""
+        measured = figure(report, self.name)
+        return f"{self.text} is true" if measured is None else f"{self.text} is true: it was {self._say(measured)}"
+
+    def _say(self, value: float) -> str:
+        if self.name.endswith("_s"):
+            return say_seconds(value)
+        return say_size(value) if value >= _LARGE else f"{value:.4g}"
 
     def holds(self, report: Report) -> bool:
         """Return whether the comparison is true of a report. Raise CheckFailed if the figure was not measured."""

@@ -1,0 +1,53 @@
+"""App port: how a recipe says that its app takes a port, and what follows from another one."""
+
+from pathlib import Path
+
+import pytest
+
+from preheat.core.errors import UsageError
+from preheat.recipes.app_port import at_port, usual_port
+from preheat.recipes.recipe import Recipe
+
+READY = "http://127.0.0.1:7860/"
+TAKES = Recipe("webui", Path("/app"), ("python", "webui.py", "--port", "{port}"), READY, "exec:use {port}")
+
+
+def test_the_ready_probe_follows_the_port() -> None:
+    recipe = at_port(TAKES, 7861)
+    assert recipe.command[-1] == "7861"
+    assert (recipe.ready, recipe.first) == ("http://127.0.0.1:7861/", "exec:use 7861")
+    by_variable = Recipe("webui", Path("/app"), ("python", "webui.py"), READY, env={"GRADIO_SERVER_PORT": "{port}"})
+    assert at_port(by_variable, 7861).env == {"GRADIO_SERVER_PORT": "7861"}
+    assert at_port(by_variable, 7861).ready == "http://127.0.0.1:7861/"
+
+
+@pytest.mark.parametrize(
+    ("ready", "port", "usual"),
+    [
+        (READY, 0, 7860),
+        (READY, 9000, 9000),
+        ("tcp:8188", 0, 8188),
+        ("http://127.0.0.1:{port}/", 0, 7860),
+        ("http://127.0.0.1:{port}/", 8000, 8000),
+        ("line:Running on", 0, 7860),
+        ("http://127.0.0.1:99999999/", 0, 7860),
+        ("", 0, 7860),
+    ],
+)
+def test_without_another_port_the_app_has_its_usual_one(ready: str, port: int, usual: int) -> None:
+    recipe = Recipe("webui", Path("/app"), ("webui", "{port}"), ready, port=port)
+    assert usual_port(recipe) == usual
+    assert at_port(recipe, None).command == ("webui", str(usual))
+
+
+def test_a_recipe_that_does_not_say_how_the_app_takes_its_port_is_refused() -> None:
+    fixed = Recipe("webui", Path("/app"), ("python", "webui.py"), READY)
+    with pytest.raises(UsageError, match="webui does not say how the app takes its port") as raised:
+        at_port(fixed, 7861)
+    assert "GRADIO_SERVER_PORT" in raised.value.hint
+    assert at_port(fixed, 7860) == fixed
+    assert at_port(fixed, None) == fixed
+
+
+def test_a_probe_of_another_port_stays() -> None:
+    assert at_port(Recipe("a", Path("/app"), ("a", "{port}"), "tcp:9000", port=7860), 7861).ready == "tcp:9000"
