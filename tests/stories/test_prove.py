@@ -1,12 +1,15 @@
 """Prove, end to end: a real app, started cold from a hub and preloaded from a library, alternately."""
 
+import json
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
+from tests.command import HANGS_S, Preheat
+from tests.flaky_hub import FlakyHub, answers_after
 from tests.guard.apps import runs
 from tests.stories.kept import contents
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
@@ -171,6 +174,28 @@ def test_a_stopped_proof_leaves_neither_app_nor_files(
     assert not runs(int(tells.read_text()))
     assert contents_but_format(preheat) == {}
     assert not list(preheat.library.glob("proof-*"))
+
+
+def test_ctrl_c_does_not_wait_for_a_hub_that_stalls(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
+    recipe("model.safetensors")
+    hub.fails(r"/resolve/.*safetensors", answers_after(HANGS_S))
+    running = preheat.start("prove", *FEW)
+    running.until(lambda _running: hub.asked("safetensors"))
+    assert running.kill(signal.SIGINT).status == 130
+    assert contents_but_format(preheat) == {}
+
+
+def test_the_environment_that_a_script_starts_is_evicted_and_named(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("model.safetensors", "config.json")
+    environment = preheat.folder / "runtime"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (preheat.folder / "start_app.sh").write_text('#!/bin/bash\ncd "$(dirname "$0")"\nexec runtime/bin/python "$@"\n')
+    path = preheat.folder / "preheat.toml"
+    python = json.dumps([sys.executable, "-I", "-S"])[1:-1]
+    path.write_text(path.read_text().replace(f"command = [{python}", 'command = ["bash", "{dir}/start_app.sh", "-S"'))
+    told = preheat("prove", "--observe=0s", "--conditions=preloaded", "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["environments"] == [str(environment)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.report.report import FIGURES, Imitated, Made, Report, StartFigures, spread
+from preheat.proof.report.report import FIGURES, Imitated, MadeNeed, Report, StartFigures, spread
 from preheat.proof.report.stages import Before, During, StartStage, stages_before, stages_during
 from preheat.proof.start.timeline import Span, Timeline
 
@@ -66,7 +66,7 @@ class ProofFigures(msgspec.Struct, tag_field="event", tag="done", forbid_unknown
     overhead: float | None
     gpus: tuple[str, ...]
     environments: tuple[str, ...]
-    made: tuple[Made, ...]
+    made: tuple[MadeNeed, ...]
     rehearsed: bool
     limits: LimitFigures
     spread: dict[str, StartFigures]

@@ -72,7 +72,7 @@ class Imitated:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeNeed:
     """Files that an app's start made, as a need: preloaded starts have them in place, a cold start makes them."""
 
     ref: str
@@ -100,7 +100,7 @@ class Report:
     machine: Mapping[str, object] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
-    made: tuple[Made, ...] = ()
+    made: tuple[MadeNeed, ...] = ()
     rehearsed: bool = False
 
     @property

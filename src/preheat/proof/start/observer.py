@@ -17,9 +17,9 @@ from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.timeline import Span, merged
 
 _EVERY_S = 0.05
-_REST = 200  # pause after each sample, as a multiple of its CPU time: each kind takes at most 0.5 % of a core
-_REST_OF_SOCKETS = 50  # socket samples are short, and must catch a moment
-_REST_AT_MOST_S = 2.0
+_SHARE = 0.01  # of a core, for the samples of all kinds together
+_SHARE_OF_SOCKETS = 0.01  # these must catch a moment, and end when they have
+_REST_AT_MOST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ class Observer:
                     began = time.thread_time()
                     look()
                     took = time.thread_time() - began
-                    rest = (_REST_OF_SOCKETS if look == self._sockets else _REST) * took
+                    share = _SHARE_OF_SOCKETS if look == self._sockets else _SHARE / (len(self._looks) - 1)
+                    rest = took / share
                     due[look] = time.monotonic() + min(rest, _REST_AT_MOST_S)
 
     def _memory(self) -> None:

@@ -64,8 +64,8 @@ def placed_files(
 def built_files(
     recipe: Recipe, known: Known, library: Library, view_of: Callable[[str], View], permissions: Permissions
 ) -> list[Path]:
-    """Return the paths of files that the app makes itself, and of members that it unpacks from an archive."""
-    some = [(need, snapshot) for need, snapshot in known if need.at and (need.ref.hub == MADE or need.unpack)]
+    """Return the paths of files that the app makes itself, and of members of archives whose size is known."""
+    some = [(need, one) for need, one in known if need.at and (need.ref.hub == MADE or need.archive_size)]
     return list(_paths(recipe, some, library, view_of, permissions))
 
 

@@ -20,7 +20,7 @@ from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.proof.limits.bare_imports import BareImports
 from preheat.proof.limits.disk_speed import measure_speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.report.report import Imitated, MachineLimits, Made, Report
+from preheat.proof.report.report import Imitated, MachineLimits, MadeNeed, Report
 from preheat.proof.start.folder_growth import size_of
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
@@ -118,7 +118,7 @@ def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], o
         machine=terms.machine,
         gpus=names,
         environments=tuple(map(str, starts.environments)),
-        made=tuple(Made(str(need.ref), len(one.files), one.size) for need, one in known if need.ref.hub == MADE),
+        made=tuple(MadeNeed(str(need.ref), len(one.files), one.size) for need, one in known if need.ref.hub == MADE),
         rehearsed=clock.plan.rehearses,
     )
 

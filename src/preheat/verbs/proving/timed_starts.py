@@ -74,7 +74,7 @@ class Starts:
         built = built_files(recipe, self.known, library, self.view_of, self._permissions)
         growth = FolderGrowth([roots.caches, *lasting_places(recipe)], [roots.notes, *built])
         started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(growth=growth))
-        archives = sum(need.archive_size or 0 for need, _ in self.known if need.unpack)
+        archives = sum(need.archive_size or 0 for need, _ in self.known)
         timeline = self._timeline(COLD, started, witness, growth.size + archives)
         for folder in growth.outside:
             said = "the cold start left new files there, which the next may find; give their need an `at` there"
