@@ -55,8 +55,8 @@ class Guarding:
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
     read the weights into the page cache while the app starts. `memory_snapshot`: restore the app from its memory
     snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md). `idle_after_s`: save and
-    end the app when no client has been connected to its front for so long; the next client restores it; 0: never. `port`: the
-    port at which the app listens, if the recipe says how it takes it.
+    end the app when no client has been connected to its front for so long; the next client restores it; 0: never.
+    `port`: the port at which the app listens, if the recipe says how it takes it.
     """
 
     pull: bool = False
