@@ -13,6 +13,7 @@ from benchmarks.line_cells import RESULTS, grid
 
 _PICTURE = DOCUMENT.parent / "pictures" / "lines.svg"
 _OPEN, _SHUT = "<!-- lines: made by benchmarks/lines_report.py from results/lines/ -->", "<!-- end of lines -->"
+_PEERS = ("hf 2.x", "hf 0.36", "modelscope", "aria2c -x16", "curl --parallel")
 _WIDTH, _LEFT, _ROW, _RIGHT = 860, 400, 24, 40
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #333 } .axis { stroke: #999; stroke-width: 1 }
@@ -26,7 +27,8 @@ the round trip, the seconds of the buffer before the bottleneck (a token bucket)
 may have, and how many packets are lost. {missing}Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how
 often the bytes of the files went over the line, retransmissions and handshakes included. The floor is the bytes alone
 at the line's rate, without the headers of packets, which are 5 % more. aria2c and curl are given the list of files;
-the others have to ask for it. Up to {beside} cells were measured at once, each in its own network namespaces."""
+the others have to ask for it. Up to {beside} cells were measured at once, each in its own network namespaces; the
+clients had priority over other programs of the machine, which still delay a client's start.{absent}"""
 
 
 def write_report() -> None:
@@ -41,7 +43,8 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
     names = [side["name"] for side in cells[0]["sides"]]
     rows = [f"| line | floor | {' | '.join(names)} | preheat, of the best peer |", f"|---|{'---:|' * (len(names) + 2)}"]
     rows += [_row(cell, names) for cell in cells]
-    versions = [f"- {side['name']} {side['version']}: `{side['command']}`" for side in cells[0]["sides"]]
+    versions = [f"- {side['name']} {_versions(cells, side['name'])}: `{side['command']}`" for side in cells[0]["sides"]]
+    absent = ", ".join(peer for peer in _PEERS if peer not in names)
     loads = [run["load"] for cell in cells for side in cell["sides"] for run in side["runs"]]
     machine, dates = cells[0]["machine"], sorted(cell["machine"]["date"] for cell in cells)
     return [
@@ -52,6 +55,7 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
             measured=len(cells),
             missing=_missing(),
             beside=max(cell.get("beside", 1) for cell in cells),
+            absent=f" Peers left out for lack of time: {absent}." if absent else "",
         ),
         "",
         f"![time of each client, of the floor](pictures/{_PICTURE.name})",
@@ -64,6 +68,14 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
         f"{dates[0]} to {dates[-1]}; load average {min(loads)} to {max(loads)}.</sub>",
         "",
     ]
+
+
+def _versions(cells: list[dict[str, Any]], name: str) -> str:
+    """List the versions of a client, and in how many cells each was measured."""
+    counts = Counter(side["version"] for cell in cells for side in cell["sides"] if side["name"] == name)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{version} in {count} cells" for version, count in counts.most_common())
 
 
 def _missing() -> str:
