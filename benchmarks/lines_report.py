@@ -24,11 +24,13 @@ _ABOUT = """\
 `make bench-lines BESIDE=5` measures a grid of {cells} kinds of line, in hours and as root; `make bench-lines
 CELLS=8,20,1.5` a part of it. These are the {measured} cells measured so far, the worst first: Mbit/s in all,
 the round trip, the seconds of the buffer before the bottleneck (a token bucket), the most that one connection
-may have, and how many packets are lost. {missing}Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how
-often the bytes of the files went over the line, retransmissions and handshakes included. The floor is the bytes alone
-at the line's rate, without the headers of packets, which are 5 % more. aria2c and curl are given the list of files;
-the others have to ask for it. Up to {beside} cells were measured at once, each in its own network namespaces; the
-clients had priority over other programs of the machine, which still delay a client's start.{absent}"""
+may have, and how many packets are lost. {missing}
+
+Over HTTPS; the hub sends with CUBIC. Seconds, and in brackets how often the bytes of the files went over the line,
+retransmissions and handshakes included. The floor is the bytes alone at the line's rate, without the headers of
+packets, which are 5 % more. aria2c and curl are given the list of files; the others have to ask for it. Up to {beside}
+cells were measured at once, each in its own network namespaces. The clients had priority over other programs of the
+machine, which still delay the start of a client where the load is high.{absent}"""
 
 
 def write_report() -> None:
@@ -82,7 +84,7 @@ def _missing() -> str:
     """Say which cells have no results yet."""
     rates = Counter(cell.rate for cell in grid() if not cell.kept.exists())
     counts = ", ".join(f"{count} of {rate:g} Mbit/s" for rate, count in sorted(rates.items()))
-    return f"Not measured yet: {counts}. " if counts else ""
+    return f"Not measured yet: {counts}." if counts else ""
 
 
 def _row(cell: dict[str, Any], names: list[str]) -> str:

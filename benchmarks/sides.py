@@ -60,7 +60,9 @@ def preheat() -> Side:
     """Return preheat of this source tree."""
     command = ROOT / ".venv" / "bin" / "preheat"
     version = _said([str(command), "--version"]).removeprefix("preheat ")
-    commit = _said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
+    commit = _said(["git", "-C", str(ROOT), "describe", "--always"])
+    # Benches write their results into the tree: only changed sources make another program.
+    commit += "-dirty" if _said(["git", "-C", str(ROOT), "status", "--porcelain", "--", "src"]) else ""
     return Side(
         "preheat",
         f"{version} ({commit})",

@@ -17,7 +17,6 @@ from tests.transfer.simulated_line import LineTraits, SimulatedFetch
 
 FILES = [File(f"{size}.bin", size, sha256(f"{size:064x}")) for size in (700_000, 6_000_000, 24_000_000, 80_000_000)]
 WASTE = 1.02
-LEAST_TICK_S = 0.05
 # LINES=100000 tries that many lines.
 FEW, MANY = 40, int(os.environ.get("LINES", "500"))
 
@@ -43,10 +42,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
     """Fetch files over a line with these traits, whose rate is set so that the bytes alone take `ideal_s`."""
     size = sum(file.size for file in files)
-    came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(
-        max(ideal_s / 60, LEAST_TICK_S)
-    )
-    ideal_s = max(ideal_s, size / (4 * traits.cap), size / (32 * most_with_losses(traits)))
+    tick_s = max(ideal_s / 60, 0.05)
+    came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(tick_s)
+    ideal_s = max(ideal_s, size / (4 * traits.cap), size / (32 * most_with_losses(traits, tick_s)))
     assert came.carried <= WASTE * size, came
     # On no line does a fetch take several times as long as its bytes, delays and connection caps require.
     assert came.seconds <= 2.5 * ideal_s + 30 * traits.round_trip_s + 4 * traits.late_s + 15
@@ -55,9 +53,9 @@ def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float)
     assert not came.events, came.events
 
 
-def most_with_losses(traits: LineTraits) -> float:
+def most_with_losses(traits: LineTraits, tick_s: float) -> float:
     """Return the bytes/s of a connection with a window of ten packets, which losses may leave it."""
-    return 14_480 / (max(traits.round_trip_s, LEAST_TICK_S) + traits.lump_s) if traits.loss else float("inf")
+    return 14_480 / (max(traits.round_trip_s, tick_s) + traits.lump_s) if traits.loss else float("inf")
 
 
 LINES = st.builds(
