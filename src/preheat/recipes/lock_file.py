@@ -47,7 +47,7 @@ class Pinned:
         """Return the need with its ref at the commit and with its files' digests, so that no branch can change it."""
         ref, asked_as = self.need.ref.at(self.snapshot.commit), "" if self.need.ref.pinned else self.need.ref.revision
         own = replace(self.need, ref=ref, asked_as=asked_as)
-        locked = replace(self.snapshot, ref=own.stored)
+        locked = self.snapshot.named(own.stored)
         size, depends = self.archive.size if self.archive else None, self.depends or self.need.depends
         return replace(own, locked=locked, partly=self.partly, depends=depends, archive_size=size)
 

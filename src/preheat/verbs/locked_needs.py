@@ -142,4 +142,4 @@ def missing_needs(recipe: Recipe, library: Library) -> tuple[Need, ...]:
 
 def as_requested(need: Need, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot under the revision that the app requests: its branch, if a lock pinned the need."""
-    return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
+    return snapshot.named(snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
