@@ -30,6 +30,7 @@ from preheat.transfer.fetch import Policy
 from preheat.verbs.local_hub import Lead
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import PullSource, Wish
+from preheat.verbs.tracing.traced_caches import TracedCaches
 from preheat.verbs.tracing.traced_start import environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -71,7 +72,7 @@ def start(app: App, side: str, workplace: Path, number: int) -> float:
     if tracer:
         notes = workplace / f"notes-{number}"
         notes.mkdir()
-        added = environment(environ, {}, notes, Lead("http://127.0.0.1:9"))
+        added = environment(environ, TracedCaches({}, {}, frozenset()), notes, Lead("http://127.0.0.1:9"))
         names = ("PYTHONPATH", "PREHEAT_TRACE", "PREHEAT_STOPWATCH")
         environ |= {name: added[name] for name in names}
     held: list[Process] = []
