@@ -42,7 +42,8 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
                 yield _row(name, one.get("versions", ""), user, one[user])
     machine = measured["machine"]
     said = f"{machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, {machine['date']}"
-    yield f"\n<sub>{said}.</sub>"
+    busy = f"load average {machine['load']} at the end: where it is above the cores, times are upper bounds"
+    yield f"\n<sub>{said}; judged in batches, the last of each counts; {busy}.</sub>"
 
 
 def _row(name: str, versions: str, user: str, told: dict[str, Any]) -> str:
