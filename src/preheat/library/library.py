@@ -20,6 +20,7 @@ from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
+from preheat.library.records.other_capitals import other_capitals
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.records import Records
@@ -104,7 +105,9 @@ class Library:
         command = ref.how_to_get + "".join(f" --files '{pattern}'" for pattern in patterns)
         snapshot = self.find(ref)
         if snapshot is None:
-            raise NotPreloaded(f"{ref} is not in {self.root}", hint=command)
+            other = other_capitals(self.root / "records", ref)
+            named = f", which has {other}: capital letters count" if other else ""
+            raise NotPreloaded(f"{ref} is not in {self.root}{named}", hint=command)
         wanted = snapshot.only(patterns)
         self.require_files(wanted, command)
         return wanted

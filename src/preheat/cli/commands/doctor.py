@@ -6,8 +6,9 @@ from pathlib import Path
 
 from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
+from preheat.core.events import Noted
 from preheat.core.snapshot import Snapshot
-from preheat.core.units import say_seconds
+from preheat.core.units import say_seconds, say_size
 from preheat.proof.advice.remedies import Remedy
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.recipes.recipe import FILE_NAME
@@ -15,6 +16,7 @@ from preheat.verbs.doctor import DoctorInputs, doctor
 from preheat.verbs.pull_sources import PullSource
 
 _MANY = 64
+_SAMPLE = 48_000_000  # bytes to download from each source
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -22,7 +24,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = wiring.recipe(options.app) if options.app or Path(FILE_NAME).is_file() else None
 
     def line_of(source: PullSource, snapshot: Snapshot) -> Line:
-        return measure_line(source.hub, snapshot, min(options.connections, _MANY))
+        what = f"measuring the download rate with at most {say_size(_SAMPLE)}"
+        wiring.on_event(Noted(source.name or str(source.ref), what))
+        return measure_line(source.hub, snapshot, min(options.connections, _MANY), _SAMPLE)
 
     config, app = wiring.config, (recipe.typed or FILE_NAME) if recipe is not None else ""
     inputs = DoctorInputs(wiring.sources, line_of, config.environ, app, config.ca_file)

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from rich.console import Console as Terminal
     from rich.progress import Progress, TaskID
 
-_LINES_EVERY_S, _AWAY_EVERY_S, _TRIALS_EVERY_S = 2.0, 15.0, 60.0
+# Lines are for logs; a terminal has the bar.
+_LINES_EVERY_S, _AWAY_EVERY_S, _TRIALS_EVERY_S, _BAR_EVERY_S = 60.0, 15.0, 60.0, 2.0
 _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
@@ -92,7 +93,7 @@ class HumanConsole:
                 if event.models > 1 and event.missing_files:
                     self._say(f"{event.models} models: {say_size(event.size)}, {say_size(event.missing)} to download")
             case Waiting():
-                if now - self._said_at >= _LINES_EVERY_S:
+                if now - self._said_at >= (_BAR_EVERY_S if self._at_terminal else _LINES_EVERY_S):
                     self._said_at = now
                     of = f"{say_size(event.done)} of {say_size(event.file.size)}"
                     self._say(f"  another process is downloading {event.file.path}: {of}")

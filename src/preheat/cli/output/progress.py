@@ -10,21 +10,22 @@ class DownloadRate:
 
     def __init__(self, total: int, now: float) -> None:
         self.total = total
-        self.done = 0
+        self.done = self.received = 0
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
 
     def add(self, size: int, now: float) -> None:
-        """Add `size` received bytes."""
-        self.done += size
+        """Add `size` received bytes. `done` stays within the total: what is downloaded again is not progress."""
+        self.received += size
+        self.done = min(self.received, self.total) if self.total else self.received
         if now - self._marks[-1][0] >= 0.1:
-            self._marks.append((now, self.done))
+            self._marks.append((now, self.received))
             while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_S:
                 self._marks.popleft()
 
     def rate(self, now: float) -> float:
         """Return the rate in bytes per second."""
-        then, done = self._marks[0]
-        return (self.done - done) / (now - then) if now > then else 0.0
+        then, received = self._marks[0]
+        return (self.received - received) / (now - then) if now > then else 0.0
 
     def left_s(self, now: float) -> float | None:
         """Return the estimated seconds left; None if the rate is 0."""

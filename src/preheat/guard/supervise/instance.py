@@ -42,6 +42,7 @@ class Instance:
         self._say = say
         self.port = port
         self.restored = 0.0 if saved is None else saved.saved.start_s  # the seconds that its start had taken
+        self._orphans = 0  # processes left by a launcher that ended before the app was ready
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
         self._oom_kills = oom_kills()
@@ -69,6 +70,11 @@ class Instance:
         status, tail = self.process.status or 0, self.tail()
         # The kernel increments the counter before it kills. The app may also have ended because a child was killed.
         cause = (oom_kills().since(self._oom_kills) or diagnose(tail)) if status else ""
+        if not status and self._orphans:
+            cause = (
+                f"before it was ready; processes that it had started, and that were ended with it: {self._orphans}: "
+                "its command must stay in the foreground, without & and without a daemon mode"
+            )
         alike = end_kind(describe_exit(status, cause), tail)
         return LifeSigns(alive=False, status=status, cause=cause, end_kind=alike, spare=spare, chance=chance)
 
@@ -78,6 +84,8 @@ class Instance:
 
     def end(self, within_s: float, hurry: Callable[[], bool]) -> None:
         """Stop it and its remaining processes; further calls do nothing."""
+        if not self.process.alive() and self._ready is not None and self.ready_at() is None:
+            self._orphans = self._orphans or len(self.process.pids() - {self.process.pid})
         for lookout in (self._ready, self._alive):
             if lookout is not None:
                 lookout.close()

@@ -28,21 +28,25 @@ class Line:
     received: int = 0
 
 
-def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
+def measure_line(hub: Hub, snapshot: Snapshot, connections: int, most: int = 0) -> Line:
     """Measure the connection to a hub: download larger and larger ranges of the snapshot's largest file.
 
-    Raise HubError as Hub.open does.
+    `most`: the bytes to download at most; 0 for as many as 0.5 s of download take. Raise HubError as Hub.open does.
     """
     file = max(snapshot.files, key=lambda file: file.size)
     answer_s = _timed(lambda: _fetch(hub, snapshot, file, 0, min(file.size, 1)))
-    one, received = _rate(hub, snapshot, file, 1)
-    many, more = _rate(hub, snapshot, file, connections) if connections > 1 else (one, 0)
+    one, received = _rate(hub, snapshot, file, 1, most // 4)
+    left = most - received - 1 if most else 0
+    many, more = _rate(hub, snapshot, file, connections, left) if connections > 1 else (one, 0)
     return Line(one, max(one, many), connections, answer_s, received + more + min(file.size, 1))
 
 
-def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[float, int]:
-    """Return the best rate in bytes/s over this number of connections, and the number of bytes downloaded."""
-    piece, received, best = _FIRST, 0, 0.0
+def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int, most: int = 0) -> tuple[float, int]:
+    """Return the best rate in bytes/s over this number of connections, and the number of bytes downloaded.
+
+    `most`: the bytes to download at most, 0 for no limit.
+    """
+    piece, received, best = min(_FIRST, most // connections) if most else _FIRST, 0, 0.0
     while True:
         step = max(1, min(piece, file.size // connections))
 
@@ -56,6 +60,8 @@ def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[f
         if took >= _LONG_ENOUGH_S or step < piece or step * connections >= file.size:
             return best, received
         piece *= _GROW
+        if most and received + piece * connections > most:
+            return best, received
 
 
 def _fetch(hub: Hub, snapshot: Snapshot, file: File, start: int, stop: int) -> int:

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-from preheat.core.ref import ARCHIVES, MADE
-from preheat.core.snapshot import Snapshot
 from preheat.guard.memory_snapshot.saved_memory import FOLDER, list_leftovers, list_saved
 from preheat.library.library import Library
 from preheat.library.records.unread_files import UnreadFiles
 from preheat.library.upkeep.sweep import Sweep
+from preheat.verbs.upkeep.old_versions import old_versions
 from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
-from preheat.verbs.upkeep.remove import back_in_use
 
 # Keep recent blobs: an old preheat that makes no claims may still be pulling them.
 YOUNG_S = 3600.0
@@ -43,10 +41,10 @@ def sweep_unread(library: Library, settle_s: float | None = None) -> Sweep:
 def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> RemovalPlan:
     """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
-    A version is old if no branch or tag was last seen at its commit and it is not pinned. The members of an archive
-    have no branch that could move on. What an app's start made may be in a lock, and cannot be downloaded again.
+    A version is old if no branch or tag was last seen at its commit, and no pin, built-in recipe or placed view has
+    it.
     """
-    old = _old(library) if prune_options.old else []
+    old = old_versions(library) if prune_options.old else []
     plan = sweep.plan(young_s=prune_options.young_s, gone=tuple(snapshot.ref for snapshot in old))
     kept = keepers(old, plan, library)
     memory = list_leftovers(str(library.root / FOLDER))
@@ -61,17 +59,3 @@ def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> R
         memory=tuple(memory),
         unread=prune_options.unread,
     )
-
-
-def _old(library: Library) -> list[Snapshot]:
-    pinned = library.pins.all()
-    found = [
-        snapshot
-        for record in list(library.records.listed())
-        if record.ref.hub not in (*ARCHIVES, MADE)
-        and not record.revisions
-        and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
-        if (snapshot := library.find(record.ref)) is not None
-    ]
-    again = {snapshot.ref for snapshot in back_in_use(found, library)}
-    return [snapshot for snapshot in found if snapshot.ref not in again]

@@ -15,6 +15,7 @@ from preheat.library.library import Library
 from preheat.library.upkeep.usage import VersionUsage, survey
 from preheat.recipes.lock_file import Lock
 from preheat.recipes.recipe import Need, Recipe
+from preheat.verbs.upkeep.old_versions import old_versions
 from preheat.verbs.upkeep.running_notes import RunningProcess
 
 _FEW = 3  # versions to name in the next steps
@@ -25,7 +26,7 @@ class LibraryStatus:
     """The library's folder, its disk usage and the disk's free space in bytes, and its versions.
 
     `interrupted` are the bytes of downloads to resume; `old` are the versions that `prune --old` would remove, which
-    alone use `old_size` bytes.
+    each use `own` bytes alone.
     """
 
     root: Path
@@ -80,7 +81,8 @@ def library_status(library: Library) -> LibraryStatus:
     """Return the status of a library; it need not exist. Reads its records and lists its folders."""
     root = library.root
     everything = survey(library.records, root / "blobs", library.pins)
-    old = tuple(one for one in everything.versions if not one.revisions and not one.pinned)
+    gone = {snapshot.ref for snapshot in old_versions(library)}
+    old = tuple(one for one in everything.versions if one.ref in gone)
     partials = (path for path in (root / "partial").rglob("*.part"))
     return LibraryStatus(
         root, everything.stored, shutil.disk_usage(existing(root)).free, everything.versions, _used(partials), old

@@ -1,0 +1,62 @@
+"""Old versions: those that no branch or tag refers to, and that no pin, recipe or placed view needs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from preheat.core.placement import OURS
+from preheat.core.ref import ARCHIVES, MADE, Ref
+from preheat.core.snapshot import Snapshot
+from preheat.library.library import Library
+from preheat.library.records.claims import VIEW, linked
+from preheat.library.records.records import RecordSummary
+from preheat.recipes.builtin_recipes import built_in, names, shipped_lock
+from preheat.verbs.upkeep.remove import back_in_use
+
+
+def old_versions(library: Library) -> list[Snapshot]:
+    """Return the old versions in the library.
+
+    The members of an archive have no branch that could move on. What an app's start made may be in a lock, and cannot
+    be downloaded again. A version has a placed view if the view has a file that no other version has that is kept.
+    """
+    records = list(library.records.listed())
+    pinned = library.pins.all()
+    old = [record for record in records if _is_old(record) and (*_name(record.ref), record.ref.revision) not in pinned]
+    if not old:
+        return []
+    by_recipes = set(_pinned_by_recipes())
+    old = [record for record in old if record.ref not in by_recipes]
+    gone = {record.ref for record in old}
+    kept = {file.digest for record in records if record.ref not in gone for file in record.files}
+    placed = _placed(library) - kept
+    left = [record for record in old if placed.isdisjoint(file.digest for file in record.files)]
+    found = [snapshot for record in left if (snapshot := library.find(record.ref)) is not None]
+    again = {snapshot.ref for snapshot in back_in_use(found, library)}
+    return [snapshot for snapshot in found if snapshot.ref not in again]
+
+
+def _is_old(record: RecordSummary) -> bool:
+    return record.ref.hub not in (*ARCHIVES, MADE) and not record.revisions
+
+
+def _name(ref: Ref) -> tuple[str, str]:
+    return ref.hub, ref.slug
+
+
+def _pinned_by_recipes() -> Iterator[Ref]:
+    """Yield the commits that built-in recipes and their locks name."""
+    for name in names():
+        recipe = built_in(name, Path("/"))
+        for need in (*recipe.needs, *shipped_lock(name, Path("/")).apply(recipe).needs):
+            yield from (ref for ref in (need.ref, *need.same) if ref.pinned)
+
+
+def _placed(library: Library) -> set[str]:
+    """Return the blobs, as `algorithm:hex`, of existing views: those that links lead to, or placed as files."""
+    digests = {digest for claim in library.claims if claim.by == VIEW for digest in claim.digests}
+    digests |= linked(library.views, library.root / "blobs")
+    for path, marks in library.marks.below([""]).items():
+        if marks[0].state == OURS and os.path.lexists(path):
+            digests.add(str(marks[0].digest))
+    return digests
