@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-limits bench-start bench-trace bench-trace-cost clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -127,6 +127,9 @@ bench-limits: setup ## an honest client beside 512 bad ones, 10,000 idle connect
 
 bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and to a page; 4 minutes
 	$(RUN) -m benchmarks.bench_start
+
+bench-snapshots: setup ## restored starts beside plain ones, as root; VENV=PYTHON that has torch, transformers and gradio
+	PREHEAT_CRIU=$${PREHEAT_CRIU:-$$(.ci/get-criu)} $(RUN) -m benchmarks.bench_snapshots --venv $(VENV)
 
 bench-trace: setup ## programs that download by themselves, traced and replayed elsewhere, as root; NAMES="nltk piper", 20 minutes
 	$(RUN) -m benchmarks.bench_trace $(NAMES)
