@@ -54,7 +54,7 @@ def test_a_slower_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app=slowed, port=port)
     told = preheat("prove", "--observe=0s", "--conditions=warm", "--compare=old.json")
     failed(told, 8, "warm.ready_s became worse")
-    assert "talk starts in" in told.out
+    assert "talk is used after" in told.out
 
 
 def test_thresholds_decide_the_exit_status(preheat: Preheat, recipe: Recipe) -> None:
