@@ -4,12 +4,12 @@ import contextlib
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.cache_variables import hf_home
 from preheat.core.errors import UsageError
 from preheat.disk.regular_file import read_regular
-from preheat.guard.model.values import dataclass
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 MODELSCOPE_ENDPOINT = "https://modelscope.cn"
@@ -34,8 +34,6 @@ VARIABLES = {
     "NO_PROXY": "hosts to connect to without a proxy, separated by commas or spaces",
     "DOCKER_CONFIG": "the folder with docker's `config.json`, for registry logins; default `~/.docker`",
     "REGISTRY_AUTH_FILE": "a file with registry logins, as podman and skopeo write it; searched first",
-    "XDG_DATA_HOME": "the folder of the user's data, in which the library lies by default; default `~/.local/share`",
-    "XDG_STATE_HOME": "the folder of the user's state, for views of read-only libraries; default `~/.local/state`",
     "XDG_RUNTIME_DIR": "the folder that contains `containers/auth.json`, with the logins of podman and skopeo",
     "SSL_CERT_FILE": "a file of CA certificates to trust instead of the system's",
     "REQUESTS_CA_BUNDLE": "the same, if `SSL_CERT_FILE` is not set; requests and older versions of `hf` read it",
@@ -74,6 +72,8 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     From disk, this reads only Hugging Face's token file, and checks whether CA files exist. Raise UsageError for a
     token with invalid characters.
     """
+    import platformdirs  # takes longer to import than the rest of the API
+
     env = os.environ if environ is None else environ
     # For requests, the value can also be a folder; preheat ignores folders.
     others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
@@ -82,7 +82,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     tokens = {"hf": _token(env, home), "ms": _modelscope_token(env)}
     return Config(
         library=_library(env, home),
-        state=_own(env, "XDG_STATE_HOME", home, ".local/state"),
+        state=platformdirs.user_state_path("preheat") if home or env.get("XDG_STATE_HOME") else None,
         endpoints={
             "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
@@ -123,19 +123,9 @@ def _home(env: Mapping[str, str]) -> Path | None:
 def _library(env: Mapping[str, str], home: Path | None) -> Path | None:
     if env.get("PREHEAT_LIBRARY"):
         return Path(env["PREHEAT_LIBRARY"])
-    data = _own(env, "XDG_DATA_HOME", home, ".local/share")
-    return None if data is None else data / "library"
+    import platformdirs
 
-
-def _own(env: Mapping[str, str], variable: str, home: Path | None, folder: str) -> Path | None:
-    """Return preheat's folder in a variable's, else in the user's home: XDG Base Directory Specification 0.8.
-
-    It requires absolute paths, and to ignore others.
-    """
-    named = env.get(variable) or ""
-    if named.startswith("/"):
-        return Path(named, "preheat")
-    return None if home is None else home / folder / "preheat"
+    return platformdirs.user_data_path("preheat") / "library" if home or env.get("XDG_DATA_HOME") else None
 
 
 def _below(env: Mapping[str, str], variable: str, home: Path | None, folder: str) -> list[Path]:

@@ -7,7 +7,6 @@ from tests.flaky_hub import FlakyHub
 
 # A hub's client, what reads archives, and what only options of `run`, downloads or hashing need.
 _UNUSED = {
-    "dataclasses",
     "hashlib",
     "importlib.resources",
     "json",
@@ -20,11 +19,8 @@ _UNUSED = {
     "preheat.net.http",
     "preheat.verbs.upkeep.verify",
     "preheat.views.layouts.modelscope_old",
-    "random",
-    "shutil",
     "socket",
     "ssl",
-    "tempfile",
     "urllib3",
     "zipfile",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,6 @@ from preheat.core.events import Noted
 from preheat.core.snapshot import GLOB
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.app_port import at_port, ready_at, usual_port

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.core.errors import CheckFailed, UsageError, did_you_mean
 from preheat.core.ref import read_path
-from preheat.guard.model.values import replace
 
 if TYPE_CHECKING:
     from preheat.core.events import Event, Listener

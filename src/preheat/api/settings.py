@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

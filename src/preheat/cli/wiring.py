@@ -1,6 +1,7 @@
 """Wiring: convert the command line to the settings of a session."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from preheat.api.endpoints import require_token
@@ -9,7 +10,6 @@ from preheat.api.settings import Settings
 from preheat.cli.hints import with_typed_hints
 from preheat.cli.output.console import Console
 from preheat.cli.typed_units import read_seconds, read_size
-from preheat.guard.model.values import replace
 
 
 class Wiring(Session):

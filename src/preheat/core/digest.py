@@ -1,10 +1,10 @@
 """Digest: a hash algorithm and the expected hash of some bytes."""
 
 import re
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass
 
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"

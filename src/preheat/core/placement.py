@@ -1,9 +1,9 @@
 """Placement: the record of a file in a view: whether preheat or the user placed it, its digest and its stat."""
 
 import os
+from dataclasses import dataclass
 
 from preheat.core.digest import Digest
-from preheat.guard.model.values import dataclass
 
 # Placed by preheat; about to be placed; the user's file with the same bytes; the user's file with other bytes (kept).
 OURS, BEGUN, THEIRS, KEPT = "ours", "begun", "theirs", "kept"

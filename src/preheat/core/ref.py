@@ -3,13 +3,13 @@
 import functools
 import ipaddress
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from preheat.core.digest import SHA256, Digest
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass, replace
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"

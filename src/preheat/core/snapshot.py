@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from itertools import pairwise
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
-from preheat.guard.model.values import dataclass, field, replace
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
 GLOB = frozenset("*?[")

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.errors import NoSpace
 from preheat.core.units import say_size
-from preheat.guard.model.values import dataclass
 
 SPARE = 64 << 20  # bytes left free for records, journals and other programs
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.model.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.model.values import replace
 from preheat.guard.options import GuardOptions, GuardSetup, read_address
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.enclosure import weakness
@@ -38,7 +38,7 @@ def keep(
     settings: GuardOptions,
     on_event: Callable[[Event], None],
     *,
-    output: Output = Output(),
+    output: Output = Output(),  # noqa: B008 - frozen
     witness: Witness | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Mapping
-
-from preheat.guard.model.values import dataclass
 
 _NOT_FOR_THE_APP = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _SELDOM_S = 3600.0

@@ -7,10 +7,10 @@ import os
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Callable, Iterable, List, Sequence
 
 from preheat.guard.kernel.free_memory import free_memory
-from preheat.guard.model.values import dataclass
 
 _CHUNK = 4 * 1024 * 1024
 _AHEAD = 8

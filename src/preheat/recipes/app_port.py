@@ -1,8 +1,9 @@
 """App port: the port at which an app listens, and how its recipe says that the app takes it: by `{port}`."""
 
+from dataclasses import replace
+
 from preheat.core.errors import UsageError
 from preheat.guard.model.app import PORT
-from preheat.guard.model.values import replace
 from preheat.guard.probes.probes import port_of
 from preheat.recipes.recipe import Recipe
 

@@ -5,9 +5,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from preheat.guard.model.values import dataclass
 
 # Strings, not compiled patterns: few starts need them.
 _PYTHON = r"(?:python|pypy)[0-9.]*"

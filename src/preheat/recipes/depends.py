@@ -1,10 +1,10 @@
 """Depends: what the files that an app's start made depend on, and whether it is the same here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
-from preheat.guard.model.values import dataclass, field
 from preheat.recipes.app_python import AppPython
 
 

@@ -4,6 +4,7 @@ The file is TOML, written by `preheat lock`, for diffs and not for editing: one 
 contains no endpoint and no absolute path.
 """
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,6 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.recipe import Need, Recipe, check_need
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form

@@ -1,9 +1,9 @@
 """Offline environment: variables that stop libraries from using the network."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ import os
 import pwd
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass, field
 from preheat.recipes.app_python import AppPython
 
 DIR, HOME, CACHE, TMP, SITE_PACKAGES = "dir", "home", "cache", "tmp", "site-packages"

@@ -1,6 +1,7 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
@@ -9,7 +10,6 @@ import msgspec
 from preheat.core.errors import UsageError
 from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.places import Places, split_place
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form

@@ -1,12 +1,12 @@
 """Locked needs: find a recipe's files in the library, with the digests from its lock, unchanged since hashing."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from preheat.core.errors import HubError, IntegrityError, NotPreloaded
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
-from preheat.guard.model.values import replace
 from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython

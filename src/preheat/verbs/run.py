@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output

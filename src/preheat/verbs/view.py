@@ -1,6 +1,7 @@
 """View: place an app's needs in the folders where it looks for them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from preheat.core.events import Listener
 from preheat.core.ref import MODELSCOPE
 from preheat.core.snapshot import Snapshot
 from preheat.disk.free_space import disk_needs, require_space
-from preheat.guard.model.values import replace
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import Required, as_requested, rehash_modified, require

@@ -3,11 +3,11 @@
 import enum
 import itertools
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 from preheat.core.digest import Digest
 from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Mark, StatFields
 from preheat.core.snapshot import File
-from preheat.guard.model.values import dataclass
 from preheat.views.path_state import PathState
 
 

@@ -3,11 +3,11 @@
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.placement import StatFields
-from preheat.guard.model.values import dataclass
 
 _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})")
 

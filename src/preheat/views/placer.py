@@ -4,13 +4,13 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
-from preheat.guard.model.values import dataclass, field
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 

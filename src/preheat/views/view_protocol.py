@@ -1,12 +1,12 @@
 """View: the protocol of a layout: the files to place, and the environment variables that point to them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from preheat.core.digest import Digest
 from preheat.core.snapshot import File, Snapshot
-from preheat.guard.model.values import dataclass
 
 BlobPath = Callable[[Digest], Path | str]
 

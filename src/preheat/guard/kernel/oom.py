@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-from preheat.guard.model.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from dataclasses import dataclass
 from typing import Callable, Iterator
 
 from preheat.guard.kernel import process_tree
-from preheat.guard.model.values import dataclass
 
 _ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-
-from preheat.guard.model.values import dataclass
+from dataclasses import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TGID = rb"(?m)^Tgid:\s*(\d+)"

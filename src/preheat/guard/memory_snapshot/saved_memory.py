@@ -20,6 +20,7 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 REPORTS = ("log", "stats-dump", "stats-restore")  # written by CRIU, never read by it
 _LONGEST = 16 << 20
+_MOST = 1 << 53  # a number that every JSON parser keeps
 _CHUNK = 4 << 20
 _THREADS = 4
 
@@ -93,9 +94,27 @@ def read_manifest(folder: str) -> SavedMemory:
         fields = json.loads(text) if len(text) <= _LONGEST else {}
         if fields.pop("format") != _FORMAT:
             raise Unusable("it was made by another version of preheat")
-        return SavedMemory(folder=folder, **fields)
+        saved = SavedMemory(folder=folder, **fields)
+        _require_types(saved)
+        return saved
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unusable(f"its {_MANIFEST} cannot be read") from error
+
+
+def _require_types(saved: SavedMemory) -> None:
+    """Raise ValueError unless all values of a manifest have their types."""
+    numbers = (saved.pid, saved.port, saved.start_s, saved.resident, saved.taken)
+    states = [number for state in saved.loaded.values() for number in state]
+    parts = [(size, digest) for size, digest in saved.parts.values()]
+    texts = [saved.key, *saved.pipes, *saved.code, *saved.code.values(), *(digest for _, digest in parts)]
+    whole = (saved.pid, saved.port, saved.resident, *states, *(size for size, _ in parts))
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in whole)
+        and all(isinstance(number, (int, float)) and 0 <= number < _MOST for number in numbers)
+        and isinstance(saved.pipes, list)
+    ):
+        raise ValueError("a value of another type")
 
 
 def publish(saved: SavedMemory, made: str) -> SavedMemory:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Mapping
-
-from preheat.guard.model.values import dataclass, replace
 
 PORT = "{port}"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from preheat.guard.model.exit_words import describe_exit
-from preheat.guard.model.values import dataclass, replace
 
 State = Literal["stopped", "starting", "running", "idle", "backoff", "fatal"]
 Action = Literal["nothing", "start", "stop", "restart"]

@@ -6,10 +6,10 @@ import os
 import re
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Mapping, Protocol
 
 from preheat.guard.model.tail import LineMatcher, Tail
-from preheat.guard.model.values import dataclass
 from preheat.guard.probes.real_requests import KINDS, OneRealRequest, RealRequest, hang_up_after, split_request
 
 _TIMEOUT_S = 5.0

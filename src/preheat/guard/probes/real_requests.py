@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable
-
-from preheat.guard.model.values import dataclass
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection

@@ -17,13 +17,13 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Sequence
 
 from preheat.guard.kernel import cgroup, namespaces, unix_sockets
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.kernel.read_only import shield
 from preheat.guard.model.app import App
-from preheat.guard.model.values import dataclass
 from preheat.guard.process import warden
 
 # An app that runs as root could make the kernel start programs outside through these (core(5), cgroups(7)).

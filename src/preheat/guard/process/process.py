@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
-from preheat.guard.model.values import dataclass
 from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.process.output_pump import pump
 from preheat.guard.process.spawn import CannotRestore, CannotStart, StartedApp, spawn

@@ -7,13 +7,13 @@ import itertools
 import os
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import inherit_none, restore_limit
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.model.app import App
-from preheat.guard.model.values import dataclass
 from preheat.guard.process import warden
 from preheat.guard.process.enclosure import WARDEN, Enclosure
 

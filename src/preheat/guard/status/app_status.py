@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Sequence
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.model.life import Life
-from preheat.guard.model.values import dataclass, field
 from preheat.guard.status.start_progress import Progress, Step, progress, reached, steps
 from preheat.guard.status.start_times import History
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Iterable, Sequence, Tuple
 
 from preheat.guard.kernel import process_tree
-from preheat.guard.model.values import dataclass
 
 
 @dataclass(frozen=True)

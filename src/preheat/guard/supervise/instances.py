@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.model.values import dataclass
 from preheat.guard.model.wakeup import Bell
 from preheat.guard.process.process import CannotRestore, CannotStart, Output
 from preheat.guard.supervise.instance import Instance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Union
 
 from preheat.guard.kernel.ports import port_taken
@@ -11,7 +12,6 @@ from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import shell_status
 from preheat.guard.model.life import Life, LifeSigns, RestartPolicy, State, step, stopped
 from preheat.guard.model.tail import Tail
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.guard.model.wakeup import Bell
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.process.process import CannotStart, Output
@@ -91,7 +91,7 @@ def supervise(
     on_event: Callable[[Event], None],
     *,
     witness: Witness | None = None,
-    output: Output = Output(),
+    output: Output = Output(),  # noqa: B008 - frozen
     stop: Callable[[], bool] | None = None,
     parts: SupervisorParts = SupervisorParts(),
 ) -> Outcome:

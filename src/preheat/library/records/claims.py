@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import write_whole
-from preheat.guard.model.values import dataclass
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.records.process_ids import is_running, kernel, process_id
 from preheat.library.small_files import read_small

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -15,7 +16,6 @@ from preheat.core.errors import LibraryError, PreheatError
 from preheat.core.ref import ARCHIVES, DATASET, FOLDER, HUGGING_FACE, MADE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import write_whole
-from preheat.guard.model.values import dataclass
 from preheat.library.decoded_files import Decoded
 from preheat.library.ownership import require_own_folders
 from preheat.library.small_files import read_small

@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.guard.model.values import dataclass
 from preheat.library.records.append_logs import AppendLogs
 
 _TOGETHER = 64

@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import UsageError
-from preheat.guard.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

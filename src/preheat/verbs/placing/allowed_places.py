@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.errors import UsageError
 from preheat.core.snapshot import Snapshot
-from preheat.guard.model.values import dataclass, field
 from preheat.library.library import Library
 from preheat.recipes.places import split_place
 from preheat.recipes.recipe import Need, Recipe

@@ -7,10 +7,10 @@ use a new folder there, one that preheat made, or one of known model caches. SEC
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from preheat.core.snapshot import Snapshot
-from preheat.guard.model.values import dataclass
 from preheat.recipes.places import CACHE, HOME, SITE_PACKAGES, TMP, split_place
 from preheat.recipes.recipe import Need
 from preheat.views.names import renamed

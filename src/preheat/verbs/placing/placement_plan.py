@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.placement import BEGUN, KEPT, OURS, Mark, StatFields
 from preheat.core.snapshot import File
-from preheat.guard.model.values import dataclass, field, replace
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, require_free_place, with_real_folder
 from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge

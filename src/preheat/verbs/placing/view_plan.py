@@ -3,13 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.events import Adopted, Listener
 from preheat.core.placement import THEIRS
 from preheat.core.snapshot import File
-from preheat.guard.model.values import dataclass, replace
 from preheat.library.digest_check import with_known_digests
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, is_replaceable, with_real_folder

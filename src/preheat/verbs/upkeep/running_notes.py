@@ -3,13 +3,13 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.events import AppChanged, Event, Listener
 from preheat.disk.temporary_file import write_whole
-from preheat.guard.model.values import dataclass
 from preheat.library.records.process_ids import is_running, pid_of, process_id
 from preheat.library.small_files import read_small
 
