@@ -1,5 +1,7 @@
 """Prove on a used machine: bytes are counted once wherever they go, and files of the app are moved and put back."""
 
+import json
+import os
 import signal
 from pathlib import Path
 
@@ -169,3 +171,23 @@ def test_run_puts_back_what_a_killed_proof_moved(preheat: Preheat, model: Path, 
     told = preheat("run")
     assert "put back" in told.err
     assert {name: looks(folder)[name] for name in before} == before
+
+
+@pytest.mark.parametrize("where", ["own", "link"])
+def test_a_folder_that_comes_with_an_app_moves_no_file(preheat: Preheat, recipe: Recipe, where: str) -> None:
+    """Anybody can write into a repository what a killed proof leaves."""
+    target = preheat.folder / "private/authorized_keys"
+    target.parent.mkdir()
+    target.write_text("mine")
+    recipe(app="import sys; sys.exit(3)", view=PLACED)
+    kept = preheat.folder / ".preheat-kept-0"
+    kept.mkdir()
+    (kept / "0").write_text("theirs")
+    (kept / "in-use").touch()
+    path = target if where == "own" else preheat.folder / "linked" / target.name
+    (preheat.folder / "linked").symlink_to(target.parent)
+    (kept / "journal").write_text(json.dumps([[os.fsencode(path).hex(), "0", True]]))
+    preheat("run")
+    preheat("prove", *FEW)
+    assert target.read_text() == "mine"
+    assert (kept / "0").read_text() == "theirs"

@@ -102,6 +102,7 @@ def _terms(recipe: Recipe, session: Session, proof: Proof) -> ProveOptions:
             proof.observe_s,
         ),
         session.library.root,
+        session.set_aside,
         find,
         pull_need,
         line_of,

@@ -82,6 +82,7 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     `before`: the bytes that the session had received before the plan was made. Raise LibraryError or Occupied, before
     anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
     """
+    session.put_back()
     results = _carry_out(plan, session)
     _place(plan, results, session)
     pulled = [one for one in results if one.left_out is None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
@@ -104,7 +103,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         alive = ready_at(alive, usual, guarding.port or usual)
         recipe = at_port(recipe, guarding.port)
     require_inside(recipe, session.permissions)
-    _put_back(recipe, session)
+    session.put_back()
     if guarding.pull:
         from preheat.api.pulling import pull_needs
 
@@ -207,24 +206,6 @@ def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str
     rehash_modified(library, snapshots, session.on_event)
     _refuse_unsafe(snapshots, session)
     return place_all(snapshots, recipe.name, library, session.app_view, session.on_event)
-
-
-def _put_back(recipe: Recipe, session: Session) -> None:
-    """Put back the files of the app that a killed proof has left aside."""
-    from preheat.disk.temporary_file import KEPT
-
-    places = {recipe.place_of(need) for need in recipe.needs if need.at}
-    if any(name.startswith(KEPT) for one in places for at in (one, one.parent) for name in _names(at)):
-        from preheat.verbs.proving.placed_files import tell_put_back  # hardly ever needed, and the app waits for it
-
-        tell_put_back(recipe, session.on_event)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - the app waits for it
-    except OSError:
-        return []
 
 
 def _refuse_unsafe(snapshots: Iterable[Snapshot], session: Session) -> None:

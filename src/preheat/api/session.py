@@ -69,6 +69,18 @@ class Session:
         return self.config.state
 
     @property
+    def set_aside(self) -> Path:
+        """Return the folder with the journals of files that a proof has moved (proof.conditions.set_aside)."""
+        return self.state / "set-aside"
+
+    def put_back(self) -> None:
+        """Put back the files of apps that a killed proof has left aside, and report each."""
+        if self.config.state is not None and self.set_aside.is_dir():
+            from preheat.verbs.proving import placed_files
+
+            placed_files.tell_put_back(self.set_aside, self.on_event)
+
+    @property
     def patience(self) -> RetryPolicy:
         """Return the retry policy: attempts, and how long to retry a server that has responded before."""
         from preheat.net.retry import RetryPolicy
@@ -114,8 +126,7 @@ class Session:
 
         In that HF_HOME, the app would not find the token that the user has stored.
         """
-        tokens = self.config.tokens
-        return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
+        return {"HF_TOKEN": self.config.tokens["hf"]} if "hf" in self.config.tokens else {}
 
     @functools.cached_property
     def endpoints(self) -> dict[str, tuple[str, ...]]:

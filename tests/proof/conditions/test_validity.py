@@ -37,11 +37,16 @@ def test_a_cold_start_that_read_weights_from_elsewhere_is_rejected(tmp_path: Pat
         require_own_weights([str(other / "model.bin")], [own], [WEIGHTS])
 
 
-def test_files_that_a_proof_adds_to_the_apps_folder_are_removed(tmp_path: Path) -> None:
+@pytest.fixture
+def journals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("journals")
+
+
+def test_files_that_a_proof_adds_to_the_apps_folder_are_removed(tmp_path: Path, journals: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "config.yaml").write_text("mine")
     new = tmp_path / "deep" / "er"
-    with untouched([tmp_path / "checkpoints", new]):
+    with untouched([tmp_path / "checkpoints", new], journals):
         (tmp_path / "checkpoints" / "w2v").mkdir()
         (tmp_path / "checkpoints" / "w2v" / "model.bin").symlink_to("/nowhere")
         new.mkdir(parents=True)
@@ -52,14 +57,14 @@ def test_files_that_a_proof_adds_to_the_apps_folder_are_removed(tmp_path: Path) 
     ]
 
 
-def test_files_of_the_app_that_a_proof_replaced_are_restored(tmp_path: Path) -> None:
+def test_files_of_the_app_that_a_proof_replaced_are_restored(tmp_path: Path, journals: Path) -> None:
     folder, other = tmp_path / "checkpoints", tmp_path / "blob"
     folder.mkdir()
     other.write_text("placed")
     (folder / "config.yaml").write_text("edited by hand")
     (folder / "model.bin").symlink_to("/weights/model.bin")
     (folder / "gone.txt").write_text("still wanted")
-    with untouched([folder], tmp_path):
+    with untouched([folder], journals, tmp_path):
         (folder / "config.yaml").unlink()
         (folder / "config.yaml").symlink_to(other)
         (folder / "model.bin").unlink()
@@ -72,10 +77,10 @@ def test_files_of_the_app_that_a_proof_replaced_are_restored(tmp_path: Path) -> 
     assert len(list(folder.iterdir())) == 3
 
 
-def test_below_an_apps_whole_folder_other_processes_may_work(tmp_path: Path) -> None:
+def test_below_an_apps_whole_folder_other_processes_may_work(tmp_path: Path, journals: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "mine.txt").write_text("mine")
-    with untouched([tmp_path], tmp_path):
+    with untouched([tmp_path], journals, tmp_path):
         (tmp_path / "src" / "new.py").write_text("written meanwhile")
         (tmp_path / "voice.bin").write_text("placed")
         (tmp_path / "mine.txt").unlink()

@@ -10,14 +10,18 @@ from preheat.proof.conditions.set_aside import set_aside
 
 @contextlib.contextmanager
 def untouched(
-    folders: Sequence[Path], app: Path | None = None, placed: Collection[Path] = (), away: Collection[Path] = ()
+    folders: Sequence[Path],
+    journals: Path,
+    app: Path | None = None,
+    placed: Collection[Path] = (),
+    away: Collection[Path] = (),
 ) -> Iterator[None]:
     """On exit, remove files that were added to `folders`, and restore files that were replaced or removed.
 
-    `app` is the app's whole folder. If one of `folders` is that folder or a parent of it, only the files directly in
-    that one are restored, since other processes may work in its subfolders; and the paths `placed`, which the proof
-    places. Files in `away` are moved out of the folders until then. Files that are modified in place, instead of
-    replaced, are not restored. After a kill, `put_back` restores what was there before.
+    `journals`: see `set_aside`. `app` is the app's whole folder. If one of `folders` is that folder or a parent of it,
+    only the files directly in that one are restored, since other processes may work in its subfolders; and the paths
+    `placed`, which the proof places. Files in `away` are moved out of the folders until then. Files that are modified
+    in place, instead of replaced, are not restored. After a kill, `put_back` restores what was there before.
     """
     before: list[tuple[Path, set[Path]]] = []
     new = {one for path in placed for one in (path, *path.parents) if not os.path.lexists(one)}
@@ -28,7 +32,8 @@ def untouched(
             inside = (path for path in away if path.is_relative_to(folder))
             files = {path for path in known if path.is_symlink() or not path.is_dir()} | set(inside)
             whole = _is_whole(folder, app)
-            stack.enter_context(set_aside(sorted(files), away, [folder] if whole else [folder.parent, folder]))
+            places = [folder] if whole else [folder.parent, folder]
+            stack.enter_context(set_aside(sorted(files), away, places, journals))
         try:
             yield
         finally:

@@ -1,7 +1,9 @@
 """Set aside: keep an app's own files in a folder beside theirs, and put them back, even after the process was killed.
 
-The folder `.preheat-kept-RANDOM` has a `journal` with the path of each file, written before the first file is moved,
-and a file that is locked while the process runs. A folder without a lock was left behind, and `put_back` empties it.
+The files are in a folder `.preheat-kept-RANDOM`, with a file that is locked while the process runs. A journal in the
+user's own state has the folder and the path of each file; it is written before the first file is moved. A folder whose
+lock is free was left behind, and `put_back` empties it. Journals elsewhere would be dangerous: one that comes with an
+app could name any path as the place of its files.
 """
 
 import contextlib
@@ -9,14 +11,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.disk.temporary_file import IN_USE, KEPT, write_whole
 from preheat.library.blobs.file_lock import take
-
-_JOURNAL = "journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +29,48 @@ class _Entry:
 
 
 @contextlib.contextmanager
-def set_aside(paths: Sequence[Path], moved: Collection[Path], folders: Sequence[Path]) -> Iterator[None]:
+def set_aside(
+    paths: Sequence[Path], moved: Collection[Path], folders: Sequence[Path], journals: Path
+) -> Iterator[None]:
     """Keep a second hard link to each of `paths`, or the file itself if it is in `moved`, in the first usable folder.
 
-    On exit, the files that were moved, replaced or removed are put back. Raise OSError if a file cannot be moved.
+    On exit, the files that were moved, replaced or removed are put back. `journals` is a folder in the user's state.
+    Raise OSError if a file cannot be moved.
     """
     if not paths:
         yield
         return
     aside = Path(tempfile.mkdtemp(prefix=KEPT, dir=_usable(paths[0], folders)))
     lock = take(aside / IN_USE)
+    journal = journals / f"{aside.name}.json"
     entries = [_Entry(path, str(number), path in moved) for number, path in enumerate(paths)]
     kept: list[tuple[_Entry, bool]] | None = None
     try:
-        write_whole(aside / _JOURNAL, _written(entries))
+        write_whole(journal, _written(aside, entries))
         kept = [(entry, _keep(entry, aside)) for entry in entries]
         yield
     finally:
-        _restore(aside, kept)
+        _restore(journal, aside, entries, kept)
         if lock is not None:
             os.close(lock)
 
 
-def put_back(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """Put back the files that a killed process left aside, in or beside `folders`. Return the paths of these files."""
+def put_back(journals: Path) -> tuple[Path, ...]:
+    """Put back the files that killed processes left aside, by their journals. Return the paths of these files."""
     restored: list[Path] = []
-    for folder in dict.fromkeys(place for one in folders for place in _places(one)):
-        for aside in _left_behind(folder):
-            with contextlib.suppress(OSError):
-                lock = take(aside / IN_USE)
-                if lock is None:
-                    continue
-                restored += _restore(aside, None)
-                os.close(lock)
+    for journal in sorted(journals.glob(f"{KEPT}*.json")):
+        aside, entries = _read(journal)
+        with contextlib.suppress(OSError):
+            if not aside.is_dir():
+                if aside.parent.is_dir():  # otherwise its disk may come back
+                    journal.unlink()
+                continue
+            lock = take(aside / IN_USE)
+            if lock is None:
+                continue
+            restored += _restore(journal, aside, entries, None)
+            os.close(lock)
     return tuple(restored)
-
-
-def _places(folder: Path) -> tuple[Path, ...]:
-    real = Path(os.path.realpath(folder))
-    return (folder, folder.parent, real, real.parent)
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.name.startswith(KEPT)]
-    except OSError:
-        return []
 
 
 def _usable(path: Path, folders: Sequence[Path]) -> Path:
@@ -88,17 +84,18 @@ def _usable(path: Path, folders: Sequence[Path]) -> Path:
     return own
 
 
-def _written(entries: Sequence[_Entry]) -> bytes:
+def _written(aside: Path, entries: Sequence[_Entry]) -> bytes:
     rows = [[os.fsencode(entry.path).hex(), entry.name, entry.moved] for entry in entries]
-    return json.dumps(rows).encode()
+    return json.dumps({"aside": os.fsencode(aside).hex(), "files": rows}).encode()
 
 
-def _journal(aside: Path) -> list[_Entry]:
-    try:
-        rows = json.loads((aside / _JOURNAL).read_bytes())
-    except (OSError, ValueError):
-        return []  # killed before anything was moved
-    return [_Entry(Path(os.fsdecode(bytes.fromhex(path))), name, moved) for path, name, moved in rows]
+def _read(journal: Path) -> tuple[Path, list[_Entry]]:
+    found = json.loads(journal.read_bytes())
+
+    def path(text: str) -> Path:
+        return Path(os.fsdecode(bytes.fromhex(text)))
+
+    return path(found["aside"]), [_Entry(path(text), name, moved) for text, name, moved in found["files"]]
 
 
 def _keep(entry: _Entry, aside: Path) -> bool:
@@ -117,15 +114,17 @@ def _keep(entry: _Entry, aside: Path) -> bool:
     return True
 
 
-def _restore(aside: Path, entries: Sequence[tuple[_Entry, bool]] | None) -> list[Path]:
-    """Put the files back, and remove the folder if none is left in it. Return the paths of those that were put back.
+def _restore(
+    journal: Path, aside: Path, entries: Sequence[_Entry], kept: Sequence[tuple[_Entry, bool]] | None
+) -> list[Path]:
+    """Put the files back; remove folder and journal if none is left. Return the paths of those that were put back.
 
-    Without `entries`, they are read from the journal, and two names of one inode are a hard link.
+    Without `kept`, which says for each entry whether it is a hard link, two names of one inode are one.
     """
-    if entries is None:
-        entries = [(entry, _is_linked(aside / entry.name)) for entry in _journal(aside)]
+    if kept is None:
+        kept = [(entry, _is_linked(aside / entry.name)) for entry in entries]
     restored, stuck = [], False
-    for entry, linked in entries:
+    for entry, linked in kept:
         try:
             if _give_back(entry, aside / entry.name, linked=linked):
                 restored.append(entry.path)
@@ -135,6 +134,7 @@ def _restore(aside: Path, entries: Sequence[tuple[_Entry, bool]] | None) -> list
             stuck = True
     if not stuck:
         shutil.rmtree(aside, ignore_errors=True)
+        journal.unlink(missing_ok=True)
     return restored
 
 

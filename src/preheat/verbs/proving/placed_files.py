@@ -69,9 +69,9 @@ def built_files(
     return list(_paths(recipe, some, library, view_of, permissions))
 
 
-def tell_put_back(recipe: Recipe, on_event: Listener) -> None:
-    """Put back the files of the app that a killed proof has left aside, and report each."""
-    for path in put_back(lasting_places(recipe)):
+def tell_put_back(journals: Path, on_event: Listener) -> None:
+    """Put back the files of apps that a killed proof has left aside, and report each."""
+    for path in put_back(journals):
         on_event(Noted(str(path), "put back in place; a proof that was killed had moved it"))
 
 

@@ -41,9 +41,10 @@ from preheat.views.view_protocol import View
 class ProveOptions:
     """Options of a proof: number of rounds, conditions, and the app's environment.
 
-    `workplace`: a folder for temporary libraries and caches, which are removed afterwards. `find`: resolves a need
-    without downloading it; None for members of an archive that are not known yet. `pull`: downloads a need into a
-    library, emits events to the listener, and returns the bytes received from the network, including API responses.
+    `workplace`: a folder for temporary libraries and caches, which are removed afterwards. `journals`: a folder in the
+    user's state that says which of their files are set aside. `find`: resolves a need without downloading it; None for
+    members of an archive that are not known yet. `pull`: downloads a need into a library, emits events to the listener,
+    and returns the bytes received from the network, including API responses.
     `line`: measures the connection to the hub of a need. `drop_caches`: drop the page cache of the whole machine before
     each cold or preloaded start. `permissions`: how to treat the user's files in the app's folders; the proof restores
     them when it ends. `start_s`: how long earlier starts of the app took, None if that is not known.
@@ -52,6 +53,7 @@ class ProveOptions:
     rounds: int
     surroundings: AppEnvironment
     workplace: Path
+    journals: Path
     find: Callable[[Need], Snapshot | None]
     pull: Callable[[Need, Library, Listener], int]
     line: Callable[[Need, Snapshot], Line]
@@ -92,7 +94,7 @@ def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], o
     """
     _check(recipe, terms)
     sweep(terms.workplace)
-    tell_put_back(recipe, on_event)
+    tell_put_back(terms.journals, on_event)
     recipe, known = _known(recipe, terms, on_event)
     listed = [one for one in known if not one[0].unpack and one[0].ref.hub != MADE]
     results = _Results()
@@ -225,7 +227,7 @@ class _Round:
         return placed_files(starts.recipe, starts.known, library, starts.view_of, permissions)
 
     def _untouched(self, files: PlacedFiles, away: frozenset[Path]) -> contextlib.AbstractContextManager[None]:
-        return untouched(files.folders, self._starts.recipe.folder, files.paths, away)
+        return untouched(files.folders, self._terms.journals, self._starts.recipe.folder, files.paths, away)
 
     def _limits(self, library: Library) -> MachineLimits:
         """Measure the limits of this machine: the disk in the first round, the app's imports in every round."""
