@@ -7,10 +7,8 @@ FEWEST = 4
 # Few connections, or slow ones (bytes/s of one), become 4 times as many, others twice. Once the number that fills the
 # line is known, only some more are tried.
 _FEW, _SLOW, _BOLDLY, _GENTLY = 8, 0.75e6, 4, 1.15
-_PAYS, _NO_GAIN = (
-    1.08,
-    1.02,
-)  # an increase is kept if the rate grows by the first factor; fewer are tried below the other
+_PAYS = 1.08  # an increase is kept if the rate grows by this factor
+_NO_GAIN = 1.02  # fewer connections are tried if it grows by less than this factor
 _IN_STEP = 0.9  # an increase is followed by another if the rate per connection stays above this share
 _FELL = 0.85
 _SPARE = 1.3  # connections kept, of those that fill the line at the rate that one had before
