@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from preheat.disk.temporary_file import IN_USE, KEPT, write_whole
 from preheat.library.blobs.file_lock import take
+
+_FOUND = ".found"  # at the end of the names of files that were in the place of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,19 @@ class _Entry:
     path: Path
     name: str
     moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A file that a killed process had set aside. `found`: where the file that was in its place since then is now.
+
+    `trouble` is why the file could not be put back; it is at `still` then.
+    """
+
+    path: Path
+    found: Path | None = None
+    still: Path | None = None
+    trouble: str = ""
 
 
 @contextlib.contextmanager
@@ -55,12 +71,15 @@ def set_aside(
             os.close(lock)
 
 
-def put_back(journals: Path) -> tuple[Path, ...]:
-    """Put back the files that killed processes left aside, by their journals. Return the paths of these files."""
-    restored: list[Path] = []
+def put_back(journals: Path) -> tuple[PutBack, ...]:
+    """Put back the files that killed processes left aside, by their journals.
+
+    Nothing is lost of what has been written in their places since: it may be the user's, and is kept.
+    """
+    found: list[PutBack] = []
     for journal in sorted(journals.glob(f"{KEPT}*.json")):
-        aside, entries = _read(journal)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # its proof has just ended
+            aside, entries = _read(journal)
             if not aside.is_dir():
                 if aside.parent.is_dir():  # otherwise its disk may come back
                     journal.unlink()
@@ -68,9 +87,9 @@ def put_back(journals: Path) -> tuple[Path, ...]:
             lock = take(aside / IN_USE)
             if lock is None:
                 continue
-            restored += _restore(journal, aside, entries, None)
+            found += _restore(journal, aside, entries, None, spare=True)
             os.close(lock)
-    return tuple(restored)
+    return tuple(found)
 
 
 def _usable(path: Path, folders: Sequence[Path]) -> Path:
@@ -108,34 +127,50 @@ def _keep(entry: _Entry, aside: Path) -> bool:
         os.link(entry.path, second, follow_symlinks=False)
     except OSError:
         # Hard links fail on some filesystems, and for files of other users.
-        with contextlib.suppress(OSError):
-            shutil.copy2(entry.path, second, follow_symlinks=False)
+        _copy(entry.path, second)
         return False
     return True
 
 
-def _restore(
-    journal: Path, aside: Path, entries: Sequence[_Entry], kept: Sequence[tuple[_Entry, bool]] | None
-) -> list[Path]:
-    """Put the files back; remove folder and journal if none is left. Return the paths of those that were put back.
+def _copy(path: Path, to: Path) -> None:
+    """Copy a file if possible; a part of it, after a full disk or a kill, never has the name of the copy."""
+    part = to.with_name(f"{to.name}.part")
+    try:
+        shutil.copy2(path, part, follow_symlinks=False)
+        part.rename(to)
+    except OSError:
+        part.unlink(missing_ok=True)
 
-    Without `kept`, which says for each entry whether it is a hard link, two names of one inode are one.
+
+def _restore(
+    journal: Path,
+    aside: Path,
+    entries: Sequence[_Entry],
+    kept: Sequence[tuple[_Entry, bool]] | None,
+    *,
+    spare: bool = False,
+) -> list[PutBack]:
+    """Put the files back; remove folder and journal if none is left. Return those that were put back, or are left.
+
+    Without `kept`, which says for each entry whether it is a hard link, two names of one inode are one. With `spare`,
+    a file that took the place of another is kept in the folder.
     """
     if kept is None:
         kept = [(entry, _is_linked(aside / entry.name)) for entry in entries]
-    restored, stuck = [], False
+    found: list[PutBack] = []
     for entry, linked in kept:
+        second = aside / entry.name
         try:
-            if _give_back(entry, aside / entry.name, linked=linked):
-                restored.append(entry.path)
-        except FileNotFoundError:
-            continue  # it was put back before, or could not be kept
-        except OSError:
-            stuck = True
-    if not stuck:
+            if os.path.lexists(second):  # otherwise it was put back before, or could not be kept
+                found += _give_back(entry, second, linked=linked, spare=spare)
+        except OSError as error:
+            found.append(PutBack(entry.path, still=second, trouble=error.strerror or str(error)))
+    if any(one.trouble for one in found):
+        return found
+    if not any(aside.glob(f"*{_FOUND}")):
         shutil.rmtree(aside, ignore_errors=True)
-        journal.unlink(missing_ok=True)
-    return restored
+    journal.unlink(missing_ok=True)
+    return found
 
 
 def _is_linked(second: Path) -> bool:
@@ -145,9 +180,9 @@ def _is_linked(second: Path) -> bool:
         return False
 
 
-def _give_back(entry: _Entry, second: Path, *, linked: bool) -> bool:
-    """Return whether the file had to be put back."""
-    was = second.lstat()
+def _give_back(entry: _Entry, second: Path, *, linked: bool, spare: bool) -> Iterator[PutBack]:
+    """Put the file in its place, unless it is there."""
+    was, found = second.lstat(), None
     try:
         now = entry.path.lstat()
     except FileNotFoundError:
@@ -155,6 +190,9 @@ def _give_back(entry: _Entry, second: Path, *, linked: bool) -> bool:
     else:
         alike = (now.st_size, now.st_mtime_ns) == (was.st_size, was.st_mtime_ns)
         if not entry.moved and (now.st_ino == was.st_ino if linked else alike):
-            return False
+            return
+        if spare and stat.S_ISREG(now.st_mode):
+            found = second.with_name(f"{second.name}{_FOUND}")
+            entry.path.rename(found)
     second.replace(entry.path)
-    return True
+    yield PutBack(entry.path, found)

@@ -71,8 +71,13 @@ def built_files(
 
 def tell_put_back(journals: Path, on_event: Listener) -> None:
     """Put back the files of apps that a killed proof has left aside, and report each."""
-    for path in put_back(journals):
-        on_event(Noted(str(path), "put back in place; a proof that was killed had moved it"))
+    for one in put_back(journals):
+        if one.trouble:
+            said = f"a proof that was killed had moved it to {one.still}, where it still is: {one.trouble}"
+        else:
+            said = "put back in place; a proof that was killed had moved it"
+            said += f"; the file that was there since is now {one.found}" if one.found is not None else ""
+        on_event(Noted(str(one.path), said))
 
 
 def _lasts(need: Need) -> bool:
