@@ -7,6 +7,7 @@ import pytest
 
 from preheat.cli.output.progress import DownloadRate
 from preheat.core.ref import Ref
+from preheat.deploy.guard_zip import keep_guard_zip
 from preheat.library.library import Library
 from preheat.recipes.builtin_recipes import built_in, shipped_lock
 from tests.command import Preheat
@@ -65,6 +66,12 @@ def test_a_folder_with_other_files_is_no_library(preheat: Preheat) -> None:
     assert [path.name for path in home.iterdir()] == ["notes.txt"]
     (preheat.folder / "disk/lost+found").mkdir(parents=True)
     assert preheat("pull", "acme/tiny", "--library", str(preheat.folder / "disk")).status == 0
+
+
+def test_a_folder_with_only_the_guard_of_a_compose_file_is_a_library(preheat: Preheat, hub: FlakyHub) -> None:
+    library = preheat.folder / "new"
+    assert keep_guard_zip(library).parent == library
+    assert preheat("pull", "acme/tiny", "--library", str(library)).status == 0
 
 
 # ---- progress

@@ -12,8 +12,9 @@ from preheat.library.ownership import FOLDERS
 from preheat.library.small_files import read_small
 
 _FORMAT = "1"
-_OWN = frozenset((*(folder.partition("/")[0] for folder in FOLDERS), "guard.pyz"))
-_TEMPORARY = (".format.", ".guard.pyz.", "proof-", "trace-")
+_OWN = frozenset(folder.partition("/")[0] for folder in FOLDERS)
+# Of what may be there before the first pull, such as the guard of a compose file.
+_BEGINNINGS = (".format.", ".guard-", "guard-", "proof-", "trace-")
 
 
 def write_format(root: Path) -> None:
@@ -55,4 +56,4 @@ def _require_no_other_files(root: Path) -> None:
 
 def _belongs(name: str) -> bool:
     # A filesystem's own folders may be at its root, where a library may be mounted.
-    return name in _OWN or name.startswith(_TEMPORARY) or name in ("lost+found", ".snapshot", ".snapshots")
+    return name in _OWN or name.startswith(_BEGINNINGS) or name in ("lost+found", ".snapshot", ".snapshots")
