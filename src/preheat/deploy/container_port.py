@@ -3,11 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from preheat.guard.model.app import PORT
+from preheat.guard.model.app import PORT, USUAL_PORT
 from preheat.guard.probes.probes import port_of
-
-# Gradio's default, for an app whose port the guard chooses.
-USUAL = 7860
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +23,10 @@ def container_port(ready: str, texts: Iterable[str], public: int | None = None) 
     only on loopback.
     """
     if PORT in ready or any(PORT in text for text in texts):
-        number = public or USUAL
+        number = public or USUAL_PORT
         return ContainerPort(number, ("--front", f"0.0.0.0:{number}"))
     try:
         own = port_of(ready) if ready else None
-    except ValueError:  # `ready` names no port that a probe could connect to
+    except ValueError:  # reported when the probe is parsed
         own = None
     return ContainerPort() if own is None else ContainerPort(own, ("--publish",))

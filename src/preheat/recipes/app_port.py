@@ -3,11 +3,9 @@
 from dataclasses import replace
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.app import PORT
+from preheat.guard.model.app import PORT, USUAL_PORT
 from preheat.guard.probes.probes import port_of
 from preheat.recipes.recipe import Recipe
-
-_USUAL = 7860  # Gradio's default
 
 
 def usual_port(recipe: Recipe) -> int:
@@ -18,7 +16,7 @@ def usual_port(recipe: Recipe) -> int:
         own = port_of(recipe.ready) if PORT not in recipe.ready else None
     except ValueError:
         own = None
-    return own or _USUAL
+    return own or USUAL_PORT
 
 
 def at_port(recipe: Recipe, port: int | None) -> Recipe:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Mapping
 
 PORT = "{port}"
+USUAL_PORT = 7860  # Gradio's default, for an app whose recipe names no port
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,6 @@ _WEIGHT_SUFFIXES = (
     ".msgpack",
     ".h5",
 )
-_FORMATS = {
-    ".safetensors": "safetensors",
-    ".gguf": "gguf",
-    ".onnx": "onnx",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".ckpt": "pytorch",
-    ".bin": "pytorch",
-}
 
 
 def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[str]) -> ImageDocument:
