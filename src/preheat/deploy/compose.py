@@ -7,9 +7,23 @@ from preheat.core.units import say_count
 from preheat.deploy.container_image import ContainerImage
 from preheat.deploy.service import Mount, Service
 
-# Failed checks of a slower start, on a slower machine, are not to count either.
+# A start on a slower machine may take longer than here; its failed checks must not count either.
 _START_FACTOR = 3.0
 _SHORTEST_START_S = 30.0
+_CONFINED = (
+    "    # The app writes to the folders below that are not read-only, and to memory.",
+    "    read_only: true",
+    '    cap_drop: ["ALL"]',
+)
+_GPUS = (
+    "    deploy:",
+    "      resources:",
+    "        reservations:",
+    "          devices:",
+    "            - driver: nvidia",
+    "              count: all",
+    '              capabilities: ["gpu"]',
+)
 
 
 def compose(service: Service, image: ContainerImage) -> str:
@@ -37,22 +51,6 @@ def compose(service: Service, image: ContainerImage) -> str:
         *(_GPUS if service.has_gpu else ()),
     ]
     return "\n".join(lines) + "\n"
-
-
-_CONFINED = (
-    "    # The app writes to the folders below that are not read-only, and to memory.",
-    "    read_only: true",
-    '    cap_drop: ["ALL"]',
-)
-_GPUS = (
-    "    deploy:",
-    "      resources:",
-    "        reservations:",
-    "          devices:",
-    "            - driver: nvidia",
-    "              count: all",
-    '              capabilities: ["gpu"]',
-)
 
 
 def _build(image: ContainerImage) -> list[str]:

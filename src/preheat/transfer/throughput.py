@@ -8,9 +8,8 @@ _SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.05, 5, 1.5
 _AGREE = 1.2
 _LONGEST_S, _LONGEST_TRIPS = 1.5, 12
 _AT_WORK, _MOST = 0.8, 0.8
-_ANSWER_WORTH = (
-    64 << 10
-)  # each response counts as at least this many bytes: with small files, requests take most of the time
+# Each response counts as at least this many bytes: with small files, requests take most of the time.
+_ANSWER_WORTH = 64 << 10
 _BUSY = 0.85  # cores: Python code runs on one at a time
 
 

@@ -87,9 +87,8 @@ class OverlayMounts:
         """Mount the overlays with the layers below `at`, which `make` created; earlier overlays are removed."""
         os.chdir("/")
         if self._laid:
-            for folder in reversed(
-                self.folders
-            ):  # the inner ones first: below an outer one are the folder's own mounts
+            # The inner ones first: below an outer one are the folder's own mounts.
+            for folder in reversed(self.folders):
                 with suppress(OSError):
                     namespaces.unmount(folder)
         self._laid = True

@@ -49,7 +49,11 @@ _FINDS = {
     CONTAINERS_STORAGE: ("podman", "image", "exists", "{name}"),
     DOCKER_DAEMON: ("docker", "image", "inspect", "{name}"),
 }
-_LONGEST_WORD = 300
+_HINTS = {
+    CONTAINERS_STORAGE: "`podman images` shows the names of the images",
+    DOCKER_DAEMON: "does the daemon run? `docker images` shows the names of the images",
+}
+_LONGEST_WORD = 300  # characters of an error of these programs
 
 
 class EngineImage:
@@ -159,12 +163,6 @@ def _run(ways: Sequence[_Words], place: ImageName, file: Path, end: str) -> None
     if done.returncode:
         last = "".join(done.stderr.strip().splitlines()[-1:])[:_LONGEST_WORD]
         raise ImageError(f"{place}: {words[0]} failed: {last}", hint=_HINTS[place.kind], end=end)
-
-
-_HINTS = {
-    CONTAINERS_STORAGE: "`podman images` shows the names of the images",
-    DOCKER_DAEMON: "does the daemon run? `docker images` shows the names of the images",
-}
 
 
 def _program(ways: Sequence[_Words], place: ImageName, end: str) -> _Words:

@@ -9,9 +9,7 @@ from preheat.proof.conditions.page_cache_residency import regular_files
 from preheat.proof.start.birth_time import birth_time
 from preheat.proof.start.timeline import Span, merged
 
-_BUILT = (".pyc", ".pyo", ".nbi", ".nbc")  # Python and numba write them; nobody downloads them
-
-
+_BUILT = (".pyc", ".pyo", ".nbi", ".nbc")  # Python and numba write them; no app downloads them
 _TICK_S = 0.01  # file times lag behind the clock by up to one tick of the kernel
 _FileKey = tuple[int, int]  # device and inode: the same for all hard links, and after a rename
 
