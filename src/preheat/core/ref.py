@@ -231,7 +231,7 @@ def hub_of_host(host: str) -> str:
 
 
 def issues_tokens(hub: str, host: str) -> bool:
-    """Tell whether a hub's tokens belong to a host: only to the hub's own."""
+    """Return whether a host is the hub's own, to which alone its tokens belong."""
     return host in _OWN_HOSTS[hub]
 
 

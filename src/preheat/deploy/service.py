@@ -30,10 +30,12 @@ class Service:
     """The contents of a service file.
 
     `command` starts the guard with all arguments, and is empty if the image does; `check` is a command that exits with
-    0 when the app is ready. `mounts` must exist at the same paths where the service runs. `ports` map addresses of the
-    machine to ports of the container, as compose writes them. `user` is a name, or UID:GID for a container; empty for
-    the user who starts the service. `scratch` are folders in memory. `ready_within_s` and `stop_within_s` are
-    the limits that the guard applies to the app, in seconds. `has_gpu`: the app gets the machine's GPUs.
+    0 when the app is ready. `folder` is the working directory, None for the image's own. `mounts` must exist at the
+    same paths where the service runs. `ports` map addresses of the machine to ports of the container, as compose
+    writes them. `user` is a name, or UID:GID for a container; empty for the user who starts the service, or the
+    image's. `scratch` are folders in memory. `ready_within_s` and `stop_within_s` are the limits that the guard applies
+    to the app, in seconds; `start` is how long its starts took. `renews`: SIGHUP restarts the app behind its front.
+    `has_gpu`: the app gets the machine's GPUs.
     """
 
     name: str

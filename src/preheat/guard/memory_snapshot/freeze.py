@@ -1,4 +1,4 @@
-"""Freeze: dump a running app to files with CRIU, while it goes on running."""
+"""Freeze: dump a running app to files with CRIU, after which it runs on."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _exit_status(status: int) -> int:
 
 
 def _last_error(log: str) -> str:
-    """Return the first error of CRIU that says what it met; the later ones only say that it gave up."""
+    """Return the first error in the log of CRIU, which has the cause; the later ones only report that it gave up."""
     try:
         with open(log, encoding="utf-8", errors="replace") as lines:
             errors = [line.partition("): ")[2].strip() for line in lines if "Error (" in line and "rlimit" not in line]
@@ -160,5 +160,5 @@ def _inner_pid(pid: int) -> int:
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
         found = re.search(r"(?m)^NSpid:.*\s(\d+)$", status.read())
     if not found:
-        raise CannotFreeze("the kernel does not say the app's PID in its namespace")
+        raise CannotFreeze("the kernel does not report the app's PID in its namespace")
     return int(found[1])

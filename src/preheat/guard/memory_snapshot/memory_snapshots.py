@@ -29,8 +29,9 @@ class MemoryPolicy:
 
     `identity` is a text with everything that was given to the app when it started: command, variables, models. `first`
     is the app's first use, a probe (guard/probes): it must succeed before a snapshot is made, and after each restore.
-    `first_within_s` is how long a command may take for it. An app with a front that nobody has used for `idle_after_s`
-    seconds is saved and ended; 0: never. `code` are the folders with the app's code and packages.
+    `first_within_s` is how long a command may take for it. An app that no client has been connected to for
+    `idle_after_s` seconds, behind its front, is saved and ended; 0: never. `code` are the folders with the app's code
+    and packages.
     """
 
     folder: str
@@ -65,7 +66,7 @@ class MemorySnapshots:
         self._thread: threading.Thread | None = None
 
     def notices(self) -> Iterator[str]:
-        """Return the sentences for the user since the last call."""
+        """Yield the notices for the user since the last call."""
         with suppress(Empty):
             while True:
                 yield self._notices.get_nowait()
@@ -80,12 +81,15 @@ class MemorySnapshots:
         return None if saved is None else Restorable(saved, self._criu)
 
     def discard(self, why: str) -> None:
-        """Remove the memory snapshot, and say why the app is started instead."""
+        """Remove the memory snapshot, and report why the app is started instead."""
         remove(self._place)
         self._say(f"memory snapshot not used: {why}; the app is started as usual")
 
     def fault(self, app: App, ready: Callable[[], bool], hurry: Callable[[], bool]) -> str:
-        """Try a restored app: return why it does not work, "" if it is ready and its first use succeeds."""
+        """Return why a restored app does not work, "" if it is ready within 10 s and its first use succeeds.
+
+        `hurry` returns whether a second stop signal was received; then the app is not tried any further.
+        """
         deadline = time.monotonic() + _READY_WITHIN_S
         while not ready():
             if hurry():
@@ -98,7 +102,7 @@ class MemorySnapshots:
     def freeze_soon(self, frozen: Freezable, app: App | None) -> bool:
         """Make a memory snapshot in a thread, unless one is being made; return whether one was begun.
 
-        With the `app`, after its first use, and only if there is none.
+        With `app`, its first use must succeed before, and nothing is done if there is a snapshot already.
         """
         busy = self._thread is not None and self._thread.is_alive()
         if busy or self._closed.is_set() or (app is not None and os.path.isdir(self._place)):

@@ -33,7 +33,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class SavedMemory:
-    """A memory snapshot: `key` identifies what the app was started with and on; see `read`.
+    """A memory snapshot: `key` identifies what the app was started with and on; see `read_saved`.
 
     `pid` is the app's PID in its namespace, `pipes` the names of its standard output and error in the dump, `port` the
     port that the guard had chosen, 0 for none. `start_s` is how long the app took until it was ready, `resident` its
@@ -163,13 +163,13 @@ def list_saved(folder: str) -> List[SavedMemory]:
 
 
 def list_leftovers(folder: str) -> List[Tuple[str, int]]:
-    """Return what killed processes left below `folder`, with its bytes: dumps without a name, or half removed."""
+    """Return the folders that killed processes left below `folder`, half written or half removed, and their bytes."""
     left = [place for place in _folders(folder) if _writer(place) and not is_written(place)]
     return [(place, sum(os.lstat(os.path.join(place, name)).st_size for name in os.listdir(place))) for place in left]
 
 
 def is_written(place: str) -> bool:
-    """Return whether the name of a folder is that of one that a process is writing or removing now."""
+    """Return whether a process is writing or removing this folder now, by the PID in its name."""
     writer = _writer(place)
     return bool(writer) and os.path.isdir(f"/proc/{writer}")
 

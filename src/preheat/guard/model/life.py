@@ -50,8 +50,8 @@ class LifeSigns:
     If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `end_kind` a
     text that is equal for ends of the same kind. If no process could be started, `cannot_start` is the reason.
     `silent_s` is how long the app has not responded, in seconds from when a response was due. `spare`: a standby
-    instance is ready. `idle`: nobody uses the app, and its memory is saved. `wanted`: a client waits for an idle app.
-    `chance` is a random number between 0 and 1, for the jitter.
+    instance is ready. `idle`: no client uses the app, and its memory is saved. `wanted`: a client waits for an idle
+    app. `chance` is a random number between 0 and 1, for the jitter.
     """
 
     alive: bool

@@ -17,9 +17,8 @@ _LAUNCHERS = frozenset(("docker", "podman", "nerdctl", "docker-compose", "kubect
 class OwnPortProbe:
     """Ready when `probe` is ready and no process but the app's listens on the local port that it connects to.
 
-    The guard listens there for an app in a network namespace of its own.
-
-    Once that has been verified, it is not verified again. `on_other` is called once with the process that has the port.
+    For an app in a network namespace of its own, the guard must be the process that listens. Once that has been
+    verified, it is not verified again. `on_other` is called once with the process that has the port.
     """
 
     def __init__(self, probe: Probe, port: int, process: Process, on_other: Callable[[Holder], None]) -> None:

@@ -1,4 +1,4 @@
-"""Idle watch: end an app that nobody uses, once its memory is saved and the front holds its port."""
+"""Idle watch: when to end an app that no client uses, so that its memory is saved and the front holds its port."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class IdleWatch:
-    """Tells the supervisor's loop when the serving instance may be ended, and when a client wants it back.
+    """Decides when the serving instance may be ended, and when a client requires it again; for the supervisor's loop.
 
     Without a front, or without memory snapshots and their policy's `idle_after_s`, an app is never idle. `ring` is
-    called when a client waits, and when there is a notice about a snapshot.
+    called when a client waits, and when there is a notice about a memory snapshot.
     """
 
     def __init__(self, front: Front | None, memory: MemorySnapshots | None, instances: Instances, ring: Ring) -> None:
@@ -33,7 +33,7 @@ class IdleWatch:
     def may_end(self) -> bool:
         """Return whether the instance, which is ready, may be ended now; from then on the front holds new clients.
 
-        Starts to save the memory of an instance that has not been used for long enough.
+        Begins a memory snapshot of an instance that has not been used for long enough, if there is none since.
         """
         front, memory = self._front, self._memory
         if front is None or memory is None:

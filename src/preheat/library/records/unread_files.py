@@ -14,7 +14,7 @@ Version = tuple[str, str, str]  # hub, slug and commit
 
 
 def version_of(ref: Ref, commit: str) -> Version:
-    """Return the version that a note is about."""
+    """Return the version of `ref` at `commit`, as the key of its note."""
     return ref.hub, ref.slug, commit
 
 
@@ -28,11 +28,11 @@ class UnreadFiles:
         self._root = root / "unread"
 
     def note(self, ref: Ref, commit: str, files: Iterable[File]) -> None:
-        """Add files of a version."""
+        """Add files of a version to its note."""
         self._write(ref, commit, self._read(self._path(ref, commit)) | {str(file.digest) for file in files})
 
     def forget(self, ref: Ref, commit: str, files: Iterable[File]) -> None:
-        """Remove files of a version: somebody needs them."""
+        """Remove files of a version from its note, because a pull or an app needs them."""
         known = self._read(self._path(ref, commit))
         if known:
             self._write(ref, commit, known - {str(file.digest) for file in files})

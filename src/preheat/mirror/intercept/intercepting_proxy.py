@@ -44,8 +44,8 @@ class InterceptingProxy:
 
     `pass_on` gets each request, as Transport.pass_on does; many threads call it. `log` gets each response; None for
     none. Without an `authority`, CONNECT is refused. With `tunnels`, `rejected` are the hosts whose clients rejected
-    the certificate; without, nothing leaves but what `pass_on` sends: for clients that have no network. `refuses` tells
-    which hosts cannot be reached: their clients get no connection, as without a network.
+    the certificate; without, nothing leaves but what `pass_on` sends: for clients that have no network. `refuses`
+    returns whether a host cannot be reached: its clients get no connection, as without a network.
     """
 
     def __init__(

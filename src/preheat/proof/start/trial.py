@@ -106,7 +106,7 @@ def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float
     try:
         yield process, began
     except BaseException:
-        process.stop(0.0)  # after Ctrl-C or a failure, nobody needs its last words
+        process.stop(0.0)  # after Ctrl-C or a failure, a graceful end is of no use
         raise
     process.stop()
 
