@@ -101,7 +101,8 @@ which switch: [offline.md](offline.md).
 OFFLINE = """\
 `preheat run`, the offline starts of `preheat prove`, and images by `preheat build` set these variables for the app.
 Each was looked up in the released package that the last column names. The recipe's `env` is set last: an app that needs
-its telemetry or its tracking server gets it back there.
+its telemetry or its tracking server gets it back there. With `hub = true` in the recipe, the switches that stop all
+requests to a hub are left out.
 
 A switch is a request to the library. Whether the app then stays offline is counted by `preheat run --network watch`
 ([what counts](guard.md#without-a-network)), and `--network none` takes the network away.
@@ -163,7 +164,7 @@ def cli() -> Iterator[str]:
     for name, verb in verbs.choices.items():
         own = [action for action in verb._actions if action.dest not in shared]
         yield from (f"## preheat {name}", "", str(verb.description), "", "```console", f"$ {usage(verb)}", "```", "")
-        yield from (*options(own), "", "For example:", "")
+        yield from (*options(own), *([""] if own else []), "For example:", "")
         yield "```console"
         yield from (re.sub(r"\s{3,}", "   # ", f"$ {line.strip()}") for line in str(verb.epilog).splitlines()[1:])
         yield from ("```", "")
@@ -187,10 +188,10 @@ def value(action: argparse.Action) -> str:
 
 
 def options(actions: list[argparse.Action]) -> Iterator[str]:
-    yield from ("| word | means |", "|---|---|")
+    actions = [action for action in actions if not isinstance(action, argparse._HelpAction)]
+    if actions:
+        yield from ("| word | means |", "|---|---|")
     for action in actions:
-        if isinstance(action, argparse._HelpAction):
-            continue
         said = value(action).replace("|", "\\|")
         after = "" if action.nargs == 0 else f" {said}"
         names = [f"`{name}{after}`" for name in action.option_strings] or [f"`{said}`"]

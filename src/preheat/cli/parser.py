@@ -131,7 +131,7 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
     add_adopt_option(verb)
     verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument(
-        "--port", type=int, metavar="N", help="the app's port, if its recipe or command has {port} to take it by"
+        "--port", type=int, metavar="N", help="the app's port, which replaces {port} in its recipe or command"
     )
     verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
