@@ -2,11 +2,14 @@
 
 import http.client
 import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+
+import pytest
 
 from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import HttpReply
@@ -48,6 +51,24 @@ def echoing() -> Iterator[int]:
     yield server.getsockname()[1]
     server.shutdown(socket.SHUT_RDWR)
     server.close()
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 8192, reason="needs 5,000 open files")
+def test_1024_clients_wait_for_an_idle_app_and_others_get_the_waiting_page() -> None:
+    with echoing() as port, fronting() as front, ExitStack() as clients:
+        assert front.hold()
+
+        def client() -> socket.socket:
+            return clients.enter_context(socket.create_connection(("127.0.0.1", front.port), 30))
+
+        held = [client() for _ in range(1024)]
+        extra = client()
+        extra.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 503 " in extra.recv(4096)
+        front.route(port)
+        for number, one in enumerate(held):
+            one.sendall(b"%d." % number)
+            assert one.recv(4096) == b"%d." % number
 
 
 def test_until_an_instance_is_ready_every_request_gets_the_waiting_page() -> None:
