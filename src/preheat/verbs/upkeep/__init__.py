@@ -1,1 +1,1 @@
-"""`adopt`, `verify`, `rm` and `prune`: maintain the library."""
+"""`status`, `adopt`, `verify`, `rm` and `prune`: show and maintain the library."""
