@@ -20,6 +20,7 @@ from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
 from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.seals import Seals
+from preheat.library.records.unread_files import UnreadFiles
 
 SOMEBODY = 61001
 FILE = File("a", 4, sha256("88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"))  # abcd
@@ -79,6 +80,10 @@ WRITERS: dict[str, tuple[str, Callable[[Library], object]]] = {
     "record": (f"{RECORDS}/{COMMIT}.json", lambda library: library.record(SNAPSHOT)),
     "ref": (f"{RECORDS}/refs/main", lambda library: library.record(SNAPSHOT)),
     "pin": (f"pins/hf/models--acme--voice/{COMMIT}", lambda library: library.pins.add(SNAPSHOT)),
+    "unread": (
+        f"unread/hf/models--acme--voice/{COMMIT}",
+        lambda library: UnreadFiles(library.root).note(SNAPSHOT.ref, COMMIT, SNAPSHOT.files),
+    ),
     "format": ("format", lambda library: library.prepare(0)),
     "starts": ("starts/.app.new", lambda library: History(str(library.root / "starts/app")).add(1.0)),
     "seals": ("seals/0.log", seal_twice),

@@ -192,4 +192,5 @@ def test_the_form_the_schema_and_the_list_name_it(app: Preheat) -> None:
     schema = json.loads(app("recipes", "--schema").out)
     assert schema["$defs"]["_RecipeNeed"]["properties"]["optional"]["type"] == "boolean"
     listed = app("recipes", "indextts2", "--json").last
-    assert listed["optional"] == ["hf:spaces/IndexTeam/IndexTTS-2-Demo@b01840e8e4fd9753743a6d0466cd73ae1d634a68"]
+    voices = "hf:spaces/IndexTeam/IndexTTS-2-Demo@b01840e8e4fd9753743a6d0466cd73ae1d634a68"
+    assert listed["optional"] == [voices, "made:indextts2/dir-indextts"]

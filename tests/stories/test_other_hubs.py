@@ -84,7 +84,7 @@ def test_a_commit_of_modelscope_is_found_while_a_branch_has_its_files(
         told = preheat("pull", f"ms:acme/changing@{commit}", *elsewhere, MODELSCOPE_ENDPOINT=hub.url)
         assert told.status == 3
         assert "contains the files of that commit" in told.err
-        assert "preheat pull ms:acme/changing" in told.err
+        assert f"preheat pull --library '{tmp_path}/too late' ms:acme/changing" in told.err
 
 
 def test_a_private_model_of_modelscope_needs_its_own_token(preheat: Preheat, twin: FlakyHub, hub: FlakyHub) -> None:
