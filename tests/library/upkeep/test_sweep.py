@@ -14,6 +14,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.library.records.claims import Claims
+from preheat.library.records.unread_files import UnreadFiles
 from preheat.library.upkeep.sweep import Sweep
 from tests.library.shelves import file_of, keep, shelve
 
@@ -112,6 +113,17 @@ def test_a_record_written_between_plan_and_removal_gets_its_blob_back(library: L
     sweep = Sweep(library.root, settle_s=1)
     sweep.carry_out(sweep.plan(), wait=lambda _: library.record(STRAY_SNAPSHOT))
     assert library.has(STRAY_FILE.digest)
+    assert whole(library)
+
+
+def test_an_unread_file_that_a_pull_needed_between_plan_and_removal_gets_its_blob_back(library: Library) -> None:
+    library.record(STRAY_SNAPSHOT)
+    notes = UnreadFiles(library.root)
+    notes.note(STRAY_SNAPSHOT.ref, STRAY_SNAPSHOT.commit, [STRAY_FILE])
+    sweep = Sweep(library.root, settle_s=1, unread=notes.all)
+    plan = sweep.plan()
+    assert STRAY_FILE.digest in [name for blob in plan.blobs for name in blob.names]
+    sweep.carry_out(plan, wait=lambda _: notes.forget(STRAY_SNAPSHOT.ref, STRAY_SNAPSHOT.commit, [STRAY_FILE]))
     assert whole(library)
 
 

@@ -68,16 +68,19 @@ class Sweep:
     """Removes unused blobs and leftover files in the library at `root`.
 
     `settle_s` is how long other machines may cache an outdated state of the folder, in seconds; by default 65 on a
-    network filesystem, and 0 elsewhere. `unread`: digests that these versions list and do not need.
+    network filesystem, and 0 elsewhere. `unread` returns the digests that versions list and do not need now.
     """
 
     def __init__(
-        self, root: Path, settle_s: float | None = None, unread: Mapping[Version, Collection[str]] | None = None
+        self,
+        root: Path,
+        settle_s: float | None = None,
+        unread: Callable[[], Mapping[Version, Collection[str]]] = dict,
     ) -> None:
         self._root = root
         self._records = Records(root / "records")
         self._claims = Claims(root / "claims")
-        self._unread = unread or {}
+        self._unread = unread
         self._settle_s = settle_s if settle_s is not None else SIGHT_S if shared(root) else 0.0
 
     def plan(
@@ -93,7 +96,7 @@ class Sweep:
         wanted = None if only is None else frozenset(only)
         needed = self._recorded(gone)
         holders = self.holders()
-        unread = {name for names in self._unread.values() for name in names}
+        unread = {name for names in self._unread().values() for name in names}
         free, held = [], []
         for blob in inventory(self._root / "blobs"):
             names = {str(name) for name in blob.names}
@@ -169,9 +172,10 @@ class Sweep:
 
     def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
         needed: set[str] = set()
+        notes = self._unread()  # each time: a pull that needs a file removes it from its note before its claim
         for record in self._records.listed():
             if record.ref not in gone:
-                unread = self._unread.get(version_of(record.ref, record.ref.revision), ())
+                unread = notes.get(version_of(record.ref, record.ref.revision), ())
                 needed.update(file.digest for file in record.files if file.digest not in unread)
         return needed
 

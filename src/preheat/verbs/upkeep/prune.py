@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from preheat.guard.memory_snapshot.saved_memory import FOLDER, list_leftovers, list_saved
 from preheat.library.library import Library
-from preheat.library.records.unread_files import UnreadFiles
+from preheat.library.records.unread_files import UnreadFiles, Version
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.old_versions import old_versions
 from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
@@ -33,9 +33,13 @@ def sweep_unread(library: Library, settle_s: float | None = None) -> Sweep:
 
     Files of pinned versions are kept, and those that another version, a pull or a view needs.
     """
-    pinned = library.pins.all()
-    notes = UnreadFiles(library.root).all()
-    return Sweep(library.root, settle_s, {version: files for version, files in notes.items() if version not in pinned})
+
+    def unread() -> dict[Version, frozenset[str]]:
+        pinned = library.pins.all()
+        notes = UnreadFiles(library.root).all()
+        return {version: files for version, files in notes.items() if version not in pinned}
+
+    return Sweep(library.root, settle_s, unread)
 
 
 def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> RemovalPlan:
