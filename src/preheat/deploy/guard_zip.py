@@ -5,7 +5,6 @@ import errno
 import hashlib
 import importlib.util
 import os
-import shutil
 import stat
 import sys
 import zipfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import preheat.guard
+from preheat.disk.temporary_file import write_whole
 
 _PACKAGE = Path(preheat.guard.__path__[0])
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -75,10 +75,7 @@ def _kept(made: Path, at: Path) -> Path:
     try:
         known = at.lstat()
     except FileNotFoundError:
-        at.parent.mkdir(parents=True, exist_ok=True)
-        aside = at.with_name(f".{at.name}.{os.getpid()}")
-        shutil.copy(made, aside)
-        aside.replace(at)
+        write_whole(at, body, 0o755)
         return at
     # In a library that a group shares, another member could change the file after it was compared.
     if not stat.S_ISREG(known.st_mode) or known.st_uid not in (0, os.geteuid()) or at.read_bytes() != body:
