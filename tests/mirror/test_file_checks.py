@@ -139,13 +139,16 @@ def test_a_scan_that_fails_is_reported_and_the_next_one_runs() -> None:
     skipped: list[str] = []
 
     def scan(file: File) -> None:
+        if file.path == "b":
+            raise OSError(24, "Too many open files")
         raise LibraryError(f"{file.path}: the disk failed")
 
     behind = ChecksBehind(scan, lambda _file, why: skipped.append(why))
     behind(a_file("a"), "client")
     behind(a_file("b"), "client")
-    assert until(lambda: len(skipped) == 2, 10)
-    assert skipped == ["a: the disk failed", "b: the disk failed"]
+    behind(a_file("c"), "client")
+    assert until(lambda: len(skipped) == 3, 10)
+    assert skipped == ["a: the disk failed", "[Errno 24] Too many open files", "c: the disk failed"]
 
 
 def test_a_mirror_that_stops_waits_for_the_scans_and_skips_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

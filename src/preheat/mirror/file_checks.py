@@ -153,5 +153,5 @@ class ChecksBehind:
                 file = self._queue.popleft()
             try:
                 self._check(file)
-            except PreheatError as error:
-                self._skipped(file, error.message)
+            except (PreheatError, OSError) as error:
+                self._skipped(file, error.message if isinstance(error, PreheatError) else str(error))
