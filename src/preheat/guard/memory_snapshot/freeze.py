@@ -14,7 +14,7 @@ from preheat.guard.kernel.ports import remote_peers
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu
 from preheat.guard.memory_snapshot.loaded_files import code_digest, mapped_files
-from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, publish, remove
+from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, Unusable, publish, remove, require_unshared
 
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/")
 _QUIET_WITHIN_S = 10.0
@@ -52,6 +52,7 @@ def freeze(app: Freezable, criu: Criu, folder: str, key: str, closed: Callable[[
         _require_no_orphans(app)
         resident = sum(member.resident for member in process_tree.family(app.pid))
         os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+        require_unshared(os.path.dirname(folder))
         _require_room(os.path.dirname(folder), resident)
         saved = SavedMemory(
             folder=folder,
@@ -71,7 +72,7 @@ def freeze(app: Freezable, criu: Criu, folder: str, key: str, closed: Callable[[
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(made, name))
         return publish(saved, made)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Unusable) as error:
         raise CannotFreeze(getattr(error, "strerror", None) or str(error)) from error
     finally:
         if os.path.isdir(made):

@@ -73,6 +73,7 @@ def read_saved(folder: str, key: str) -> SavedMemory | None:
     if not os.path.isdir(folder):
         return None
     _require_private(folder, folder=True)
+    require_unshared(os.path.dirname(folder))
     saved = read_manifest(folder)
     if saved.key != key:
         raise Unusable("it was made with other settings, versions or models, or on another machine")
@@ -224,6 +225,26 @@ def _require_parts(folder: str, parts: Parts) -> None:
         thread.join()
     if failed:
         raise Unusable(failed[0])
+
+
+def require_unshared(folder: str) -> None:
+    """Raise Unusable if another user could rename `folder`, or a folder that it is in, and put another in its place.
+
+    That user could otherwise exchange a dump after it was verified, or read one while it is written: as root, that is
+    everything. Users of folders with the sticky bit, such as /tmp, cannot rename those of others.
+    """
+    trusted = {0, os.geteuid(), os.stat("/").st_uid}  # in a user namespace, root may have another ID
+    place = os.path.realpath(folder)
+    while True:
+        found = os.stat(place)
+        # A group with the number of its user has no other members, by convention.
+        others = 0o002 if found.st_gid in (0, found.st_uid) else 0o022
+        is_open = found.st_mode & others and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in trusted or is_open:
+            raise Unusable(f"another user could change {place}: use a --library of your own")
+        if place == "/":
+            return
+        place = os.path.dirname(place)
 
 
 def _require_private(path: str, *, folder: bool) -> None:

@@ -1,0 +1,30 @@
+"""Saved memory is used only where no other user can put another dump in its place."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.memory_snapshot.saved_memory import Unusable, read_saved, require_unshared
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o707])
+def test_a_dump_that_others_could_exchange_is_not_read(tmp_path: Path, mode: int) -> None:
+    saved = tmp_path / "library" / "app" / "key"
+    saved.mkdir(parents=True, mode=0o700)
+    saved.chmod(0o700)
+    (tmp_path / "library").chmod(mode)
+    with pytest.raises(Unusable, match=f"another user could change {tmp_path / 'library'}:"):
+        read_saved(str(saved), "")
+    (tmp_path / "library").chmod(mode | 0o1000)  # the sticky bit of /tmp
+    require_unshared(str(saved.parent))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
+def test_a_dump_in_another_users_folder_is_not_read(tmp_path: Path) -> None:
+    saved = tmp_path / "theirs" / "app" / "key"
+    saved.mkdir(parents=True)
+    saved.chmod(0o700)
+    os.chown(saved.parent.parent, 65534, 65534)
+    with pytest.raises(Unusable, match="another user could change"):
+        read_saved(str(saved), "")
