@@ -20,10 +20,10 @@ def _quiet(event: Event) -> None:
 
 
 class UnlessOptional:
-    """A block that ends early, with an event, if no hub has the files of an optional need, or the library lacks them.
+    """A block that ends early, with an event, if the files of an optional need are on no hub, or not in the library.
 
-    Errors of other needs, and all other errors, are raised: wrong bytes are never accepted in silence. `missing` is the
-    event; None if the block ran to its end.
+    Errors of other needs, and all other errors, are raised: wrong bytes are always an error. `missing` is the event;
+    None if the block ran to its end.
     """
 
     def __init__(self, need: _Needed, on_event: Listener = _quiet) -> None:

@@ -174,7 +174,7 @@ class Instances:
         return self._instance(port)
 
     def _restore(self) -> bool:
-        """Restore the app from a memory snapshot to be the serving instance; return whether it works."""
+        """Try to restore the app from a memory snapshot as the serving instance; return whether it works."""
         found = self._memory.find() if self._memory is not None else None
         if self._memory is None or found is None:
             return False

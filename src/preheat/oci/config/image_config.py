@@ -64,7 +64,7 @@ def add_to_config(base: Fields, additions: ConfigAdditions, layers: Sequence[tup
     if not config.get("WorkingDir") and additions.folder:
         config["WorkingDir"] = additions.folder
     if additions.guard and config.get("StopSignal"):
-        config["StopSignal"] = "SIGTERM"  # the guard's; it stops the app by it
+        config["StopSignal"] = "SIGTERM"  # the signal at which the guard stops the app
     if additions.health is not None:
         config["Healthcheck"] = additions.health.document()
     if additions.ports:

@@ -114,7 +114,7 @@ def free_place(name: str, folder: Path | None) -> FreePlace | None:
 
 
 def permission_for(need: Need, snapshot: Snapshot) -> tuple[str, str]:
-    """Return what `--allow-place` must name on a new machine for a need, and why; two empty strings if nothing.
+    """Return the folder that `--allow-place` must name for a need on a new machine, and why; "", "" if none.
 
     Raise UsageError if `to` does not fit the snapshot.
     """

@@ -1,10 +1,10 @@
 """Unchanged views: whether a large view in the library is as it was placed, by its folders instead of its files.
 
 A name in a folder appears, disappears or leads elsewhere only with a change of the folder's mtime and ctime. So links
-to blobs are still in place if the view is to consist of the same files, and its folders and notes look as they did.
-That costs a stat(2) for each folder, not three system calls for each file. The looks are in `views/APP/.placed`. They
-count only if that file is clearly younger than all of them: within one tick of the filesystem's clock, a later change
-would not show.
+to blobs are still in place if the view is to have the same files, and size, inode and times of its folders and notes
+are unchanged. That costs a stat(2) for each folder, not three system calls for each file. These values are in
+`views/APP/.placed`. They count only if that file is 3 s younger than all of them: within one tick of the filesystem's
+clock, a later change would have the same time.
 """
 
 import os
@@ -51,7 +51,7 @@ class UnchangedViews:
         self._at = own.pop() / NAME if alone and files >= _FEWEST else None
 
     def are_in_place(self) -> bool:
-        """Return whether the views look as they did when `note` was called."""
+        """Return whether the folders and notes of the views are unchanged since `note` was called."""
         if self._at is None:
             return False
         try:
@@ -66,7 +66,7 @@ class UnchangedViews:
         )
 
     def note(self, laid: Iterable[Sequence[Piece]]) -> None:
-        """Note how the views look, which were just placed; not if a file is a copy, which may change in place."""
+        """Record the state of the views `laid`, which were just placed; not with a copy, which may be edited."""
         if self._at is None:
             return
         paths: set[str] = set()

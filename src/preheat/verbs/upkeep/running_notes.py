@@ -40,7 +40,10 @@ class RunningProcess(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class RunningNote:
-    """The note of this process, below `state`, inside a `with`; nothing without a `state` that can be written."""
+    """Writes the note of this process to the folder `state`, and removes it when the `with` block ends.
+
+    Does nothing if `state` is None or cannot be written. `said` is what the note contains.
+    """
 
     state: Path | None
     said: RunningProcess
@@ -55,7 +58,7 @@ class RunningNote:
                 self._path(self.state).unlink(missing_ok=True)
 
     def watching(self, on_event: Listener) -> Listener:
-        """Return a listener that also notes changes of the app's state."""
+        """Return a listener that writes each change of the app's state to the note, and passes events on."""
 
         def watch(event: Event) -> None:
             if isinstance(event, AppChanged):

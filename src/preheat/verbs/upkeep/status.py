@@ -1,13 +1,12 @@
 """Status: the library, the apps and mirrors that run, what is stale, and what to do next; no network, no hashing."""
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from preheat.core.errors import PreheatError
-from preheat.disk.free_space import existing
+from preheat.disk.free_space import existing, free_bytes
 from preheat.library.adopt.hf_caches import repositories as hf_repositories
 from preheat.library.adopt.known_caches import KnownCaches
 from preheat.library.adopt.ms_caches import repositories as ms_repositories
@@ -38,7 +37,7 @@ class LibraryStatus:
 
     @property
     def partial(self) -> tuple[VersionUsage, ...]:
-        """Return the versions of which files are known to be missing although nobody chose that."""
+        """Return the versions of which files are known to be missing, but not because a pull selected others."""
         return tuple(one for one in self.versions if one.unlisted)
 
     @property
@@ -49,7 +48,10 @@ class LibraryStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecipeStatus:
-    """The app of the recipe in a folder: the needs that are `missing`, and what is `stale` about its lock, in words."""
+    """The app of a recipe: the needs that are `missing`, and sentences about what is `stale` about its lock.
+
+    `error` is why the recipe cannot be read; empty if it can.
+    """
 
     name: str
     path: Path
@@ -68,7 +70,10 @@ class NextStep:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is, what runs, what is stale in words, and what to type next."""
+    """The state of the library, of the app in the folder (None without a recipe), and of this user's processes.
+
+    `stale` are sentences about what is out of date, `steps` the commands to type next.
+    """
 
     library: LibraryStatus
     app: RecipeStatus | None
@@ -83,14 +88,12 @@ def library_status(library: Library) -> LibraryStatus:
     everything = survey(library.records, root / "blobs", library.pins)
     gone = {snapshot.ref for snapshot in old_versions(library)}
     old = tuple(one for one in everything.versions if one.ref in gone)
-    partials = (path for path in (root / "partial").rglob("*.part"))
-    return LibraryStatus(
-        root, everything.stored, shutil.disk_usage(existing(root)).free, everything.versions, _used(partials), old
-    )
+    interrupted = _used((root / "partial").rglob("*.part"))
+    return LibraryStatus(root, everything.stored, free_bytes(existing(root)), everything.versions, interrupted, old)
 
 
 def app_status(recipe: Recipe, lock: Lock | None, missing: Iterable[Need]) -> RecipeStatus:
-    """Return the status of a recipe without its lock, of which the library lacks the needs `missing`."""
+    """Return the status of a recipe as written, without its lock's pins; the library lacks the needs `missing`."""
     stale = ("it has no lock",) if lock is None else tuple(lock.stale(recipe))
     names = tuple(str(need.ref) for need in missing)
     return RecipeStatus(recipe.name, recipe.path or recipe.folder, names, stale if recipe.needs else ())
@@ -99,7 +102,7 @@ def app_status(recipe: Recipe, lock: Lock | None, missing: Iterable[Need]) -> Re
 def status(
     library: Library, app: RecipeStatus | None, processes: Sequence[RunningProcess], caches: KnownCaches | None
 ) -> Status:
-    """Put together what there is, and derive what is stale and what to do next."""
+    """Return the status, with what is stale and what to do next; `caches` matter if there is neither app nor model."""
     found = library_status(library)
     return Status(found, app, tuple(processes), tuple(_stale(found, app)), tuple(_steps(found, app, processes, caches)))
 
@@ -154,7 +157,7 @@ def _used(paths: Iterable[Path]) -> int:
         try:
             used += path.stat().st_blocks * 512
         except OSError:
-            continue  # sealed since
+            continue  # sealed since it was listed
     return used
 
 
