@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from preheat.core.errors import HubError, NotPreloaded
 from preheat.core.events import Noted, OptionalMissing
 from preheat.core.ref import ARCHIVES, URL, Ref
-from preheat.net.retry import RetryPolicy
+from preheat.net.retry import HASTY
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import carry_out, resolve_policy
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
-
-_IMPATIENT = RetryPolicy(attempts=2, lasting_s=0)  # for a hub without which the app can start
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ def _planned(
 def _plan_need(need: Need, session: Session) -> NeedPlan:
     selection, patience = session.selection(need), resolve_policy(session.policy)
     if need.optional:
-        patience = _IMPATIENT
+        patience = HASTY
     plan = plan_need(session.sources(need), session.library, session.on_event, selection, patience)
     return replace(plan, optional=need.optional)
 

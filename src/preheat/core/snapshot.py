@@ -9,6 +9,7 @@ from itertools import pairwise
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
+from preheat.core.units import say_some
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
 GLOB = frozenset("*?[")
@@ -139,7 +140,7 @@ class Snapshot:
         )
 
     def _names(self) -> str:
-        return _some(file.path for file in self.files)
+        return say_some(sorted(file.path for file in self.files), 6)
 
     def held_to(self, locked: "Snapshot") -> "Snapshot":
         """Return this snapshot, with `locked`'s digests for the files that `locked` lists.
@@ -197,8 +198,3 @@ def _named_as(file: File, other: File | None) -> File:
     if other is None or other.size != file.size or other.digest.algorithm == file.digest.algorithm:
         return file
     return other
-
-
-def _some(names: Iterable[str], most: int = 6) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

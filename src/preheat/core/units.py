@@ -1,4 +1,6 @@
-"""Units: format sizes, counts and times for people; sizes in decimal units, as for disks and network links."""
+"""Units: format sizes, counts, lists and times for people; sizes in decimal units, as for disks and network links."""
+
+from collections.abc import Sequence
 
 
 def say_size(size: float) -> str:
@@ -12,6 +14,12 @@ def say_size(size: float) -> str:
 def say_count(number: int, noun: str) -> str:
     """Format a number of things: `1 file`, `2 files`. `noun` is the singular of one whose plural ends in s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def say_some(names: Sequence[str], most: int = 1) -> str:
+    """Join the first `most` names, and add how many are left: `a.bin, b.bin and 3 more`."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def say_seconds(seconds: float) -> str:

@@ -13,14 +13,14 @@ from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 
 
-def with_known_digests(library: Library, snapshot: Snapshot, *, add_names: bool = True) -> Snapshot:
+def with_known_digests(library: Library, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot with, for each file, a digest by which the library has its blob, if it has one.
 
     Usually that is the listed digest: one stat(2) per file. If the library's record of the commit has a digest of the
-    other algorithm, because another hub listed that, hash the blob and compare. If `add_names`, and the library is
-    writable, also make the listed digest a name of the blob. Raise IntegrityError if the blob has other bytes.
+    other algorithm, because another hub listed that, hash the blob and compare. If the library is writable, also make
+    the listed digest a name of the blob. Raise IntegrityError if the blob has other bytes.
     """
-    return _held(library, snapshot, library.missing(snapshot), add_names=add_names)
+    return _held(library, snapshot, library.missing(snapshot), add_names=True)
 
 
 def _held(library: Library, snapshot: Snapshot, lacks: Iterable[File], *, add_names: bool) -> Snapshot:

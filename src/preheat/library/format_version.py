@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from preheat.core.errors import LibraryError, UsageError
+from preheat.core.units import say_some
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.ownership import FOLDERS
@@ -49,7 +50,7 @@ def _require_no_other_files(root: Path) -> None:
         return
     if others:
         raise UsageError(
-            f"{root} is not a library: it has {others[0]}" + (f" and {len(others) - 1} more" if others[1:] else ""),
+            f"{root} is not a library: it has {say_some(others)}",
             hint=f"--library {quote(str(root / 'preheat'))}, or an empty folder",
         )
 

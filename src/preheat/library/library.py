@@ -14,6 +14,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_some
 from preheat.disk.free_space import SPARE, DiskNeed, free_bytes, require_space
 from preheat.library.blobs.blobs import SMALL, Blobs
 from preheat.library.blobs.disk_errors import disk_trouble
@@ -117,8 +118,8 @@ class Library:
         missing = [file.path for file in self.missing(snapshot) if not self.holds(file.digest)]
         missing += snapshot.unlisted or ()
         if missing:
-            names = f"{missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            raise NotPreloaded(f"{snapshot.ref} is incomplete in {self.root}: missing {names}", hint=hint)
+            said = f"{snapshot.ref} is incomplete in {self.root}: missing {say_some(missing)}"
+            raise NotPreloaded(said, hint=hint)
 
     def prepare(self, size: int) -> None:
         """Create the folder if it is missing; raise NoSpace if the disk has no room for `size` more bytes."""

@@ -40,6 +40,7 @@ class RetryPolicy:
 
 
 USUAL = RetryPolicy()
+HASTY = RetryPolicy(attempts=2, lasting_s=0)  # with another source, or for what an app can start without
 
 
 def persist(

@@ -100,10 +100,10 @@ def is_safetensors(file: IO[bytes], size: int) -> bool:
     return 8 + length + max(ends, default=0) == size
 
 
-def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
-    """Decompress `head` and return up to `most` bytes; b"" if `head` cannot be decompressed."""
+def unpacked_start(kind: str, head: bytes) -> bytes:
+    """Decompress `head` and return up to `HEAD` bytes; b"" if `head` cannot be decompressed."""
     try:
-        return _UNPACKERS[kind]().decompress(head, most)
+        return _UNPACKERS[kind]().decompress(head, HEAD)
     except _BROKEN:
         return b""
 

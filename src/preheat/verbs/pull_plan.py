@@ -12,7 +12,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.disk.free_space import DiskNeed, disk_needs, require_space
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library
-from preheat.net.retry import USUAL, RetryPolicy
+from preheat.net.retry import HASTY, USUAL, RetryPolicy
 from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, checked, is_same, named, resolve
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def plan_need(
     if here is not None:
         if here.unlisted is None:
             return NeedPlan(several, selection, here)
-        # The library is another source, so give up on the hubs earlier.
-        patience = RetryPolicy(attempts=2, lasting_s=0)
+        patience = HASTY  # the library is another source
     if selection.unpack:
         return _plan_unpacking(several, on_event, selection, patience)
     try:

@@ -10,7 +10,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.hubs.hub import Hub
 from preheat.library.library import Library
-from preheat.net.retry import USUAL, RetryPolicy, persist
+from preheat.net.retry import HASTY, USUAL, RetryPolicy, persist
 from preheat.transfer.route import Way
 from preheat.verbs.scan import WARN
 
@@ -95,7 +95,7 @@ def resolve(
     """
     first: HubError | IntegrityError | None = None
     # With other sources left, give up on each one earlier.
-    patience = patience if len(sources) == 1 else RetryPolicy(attempts=2, lasting_s=0)
+    patience = patience if len(sources) == 1 else HASTY
     for source in sources:
         try:
             listed = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from preheat.core.errors import HubUnavailable
 from preheat.core.ref import FOLDER, HUGGING_FACE, MODEL, Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_some
 from preheat.hubs.folder import Folder
 from preheat.mirror.http.messages import Arriving
 
@@ -42,8 +43,7 @@ class ServedSnapshot:
         names = self.snapshot.unlisted
         if not names:
             return ""
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f"{self.snapshot.ref} is incomplete on this mirror: missing {names[0]}{more}"
+        return f"{self.snapshot.ref} is incomplete on this mirror: missing {say_some(names)}"
 
 
 Find = Callable[[Ref], ServedSnapshot | None]

@@ -116,18 +116,18 @@ def after(pieces: Iterator[Piece], start: int) -> Iterator[Piece]:
             start = 0
 
 
-def chunks(pieces: Iterator[Piece], size: int = CHUNK) -> Iterator[memoryview]:
-    """Yield the pieces in chunks of up to `size` bytes. Each chunk may be overwritten by the next one."""
-    buffer = memoryview(bytearray(size))
+def chunks(pieces: Iterator[Piece]) -> Iterator[memoryview]:
+    """Yield the pieces in chunks of up to `CHUNK` bytes. Each chunk may be overwritten by the next one."""
+    buffer = memoryview(bytearray(CHUNK))
     for piece in pieces:
         if not isinstance(piece, FileSpan):
-            for start in range(0, len(piece), size):
-                yield memoryview(piece)[start : start + size]
+            for start in range(0, len(piece), CHUNK):
+                yield memoryview(piece)[start : start + CHUNK]
             continue
         with opened(piece.path) as file:
             at = piece.start
             while at < piece.stop:
-                count = os.preadv(file.fileno(), [buffer[: min(size, piece.stop - at)]], at)
+                count = os.preadv(file.fileno(), [buffer[: min(CHUNK, piece.stop - at)]], at)
                 if not count:
                     raise shorter(piece.path)
                 at += count

@@ -161,6 +161,6 @@ def write_json(fields: Mapping[str, object]) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def config_document(fields: Fields, media_type: str = CONFIG) -> ImageDocument:
+def config_document(fields: Fields) -> ImageDocument:
     """Return an image's config as a document."""
-    return ImageDocument(media_type, write_json(fields))
+    return ImageDocument(CONFIG, write_json(fields))

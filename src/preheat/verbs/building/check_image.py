@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
+from preheat.core.units import say_some
 from preheat.oci.config.image_config import ConfigAdditions, starts
 from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
@@ -63,8 +64,7 @@ def _check_files(base: Base, on_event: Listener) -> int:
     wanted = [(pinned.need.ref, file) for pinned in lock.needs for file in pinned.snapshot.files]
     missing = [f"{file.path} of {ref}" for ref, file in wanted if file.digest not in found.digests]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckFailed(f"{missing[0]}{more}: missing, or different from its lock", hint="build the image again")
+        raise CheckFailed(f"{say_some(missing)}: missing, or different from its lock", hint="build the image again")
     return len(wanted)
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
-from preheat.core.units import say_count, say_size
+from preheat.core.units import say_count, say_size, say_some
 from preheat.library.upkeep.inventory import blob_numbers
 from preheat.library.upkeep.usage import sharers
 from preheat.verbs.upkeep.remove import recorded
@@ -34,7 +34,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         lines.append("  its files are those that a cache had; the commit may have more")
     for file, is_here, others, _ in files:
         note = "" if is_here else "  not downloaded"
-        shared = f"  also in {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}" if others else ""
+        shared = f"  also in {say_some(others)}" if others else ""
         lines.append(f"  {say_size(file.size):>9}  {file.path}{note}{shared}")
     lines += [f"{'?':>11}  {name}  not downloaded" for name in unlisted]
     figures = {

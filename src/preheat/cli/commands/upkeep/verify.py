@@ -9,12 +9,14 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.core.units import say_count, say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size, say_some
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import FileSelection
 from preheat.verbs.upkeep.remove import recorded
 from preheat.verbs.upkeep.verify import verify
+
+_FEW = 3  # blobs to name
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -38,8 +40,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         "seconds": round(seconds, 3),
     }
     if verdict.left:
+        blobs = say_count(verdict.blobs, "blob")
         raise CheckFailed(
-            f"corrupt or unreadable: {len(verdict.left)} of {say_count(verdict.blobs, 'blob')}: {_few(verdict.left)}",
+            f"corrupt or unreadable: {len(verdict.left)} of {blobs}: {say_some(verdict.left, _FEW)}",
             hint="preheat verify --mend, or pull again"
             if library.writable
             else "run verify as a user who can write to the library",
@@ -56,8 +59,3 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         sentence += f"; {say_count(verdict.skipped, 'blob')} skipped, as verified before"
     wiring.console.done(figures, sentence if options.verbosity else "")
     return 0
-
-
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
