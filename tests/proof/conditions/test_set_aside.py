@@ -58,6 +58,7 @@ def test_what_the_user_wrote_after_the_kill_is_kept(app: Path, tmp_path: Path) -
 def test_nothing_is_left_of_a_proof_whose_files_are_back(app: Path, tmp_path: Path) -> None:
     journals = tmp_path / "journals"
     _prove_and_kill(app / "model.bin", app / "app.py", journals)
+    (app / "model.bin").write_text("weights")  # placed again
     assert [(one.path, one.found, one.trouble) for one in put_back(journals)] == [(app / "model.bin", None, "")]
     assert sorted(path.name for path in app.iterdir()) == ["app.py", "model.bin"]
 

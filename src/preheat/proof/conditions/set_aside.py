@@ -7,6 +7,7 @@ app could name any path as the place of its files.
 """
 
 import contextlib
+import filecmp
 import json
 import os
 import shutil
@@ -153,7 +154,7 @@ def _restore(
     """Put the files back; remove folder and journal if none is left. Return those that were put back, or are left.
 
     Without `kept`, which says for each entry whether it is a hard link, two names of one inode are one. With `spare`,
-    a file that took the place of another is kept in the folder.
+    a file with other bytes that took the place of one is kept in the folder.
     """
     if kept is None:
         kept = [(entry, _is_linked(aside / entry.name)) for entry in entries]
@@ -191,8 +192,16 @@ def _give_back(entry: _Entry, second: Path, *, linked: bool, spare: bool) -> Ite
         alike = (now.st_size, now.st_mtime_ns) == (was.st_size, was.st_mtime_ns)
         if not entry.moved and (now.st_ino == was.st_ino if linked else alike):
             return
-        if spare and stat.S_ISREG(now.st_mode):
+        if spare and stat.S_ISREG(now.st_mode) and not _is_equal(entry.path, second):
             found = second.with_name(f"{second.name}{_FOUND}")
             entry.path.rename(found)
     second.replace(entry.path)
     yield PutBack(entry.path, found)
+
+
+def _is_equal(path: Path, other: Path) -> bool:
+    """Return whether two files have the same bytes; reads both if they have the same size."""
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
