@@ -77,6 +77,8 @@ def test_what_runs_is_listed_until_it_ends(preheat: Preheat) -> None:
     app.until(lambda one: '"life":"running"' in one.err)
     mirror, url = mirroring(preheat)
     app_said, mirror_said = looked(preheat)["running"]
+    notes = (preheat.folder / ".local/state/preheat/running").iterdir()
+    assert {one.stat().st_mode & 0o777 for one in notes} == {0o600}, "an address may have a secret"
     assert (app_said["name"], app_said["life"], app_said["pid"]) == ("small", "running", app.process.pid)
     assert (mirror_said["verb"], mirror_said["addresses"]) == ("mirror", [url])
     assert "preheat run" not in commands(looked(preheat))

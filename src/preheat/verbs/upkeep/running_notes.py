@@ -71,7 +71,8 @@ class RunningNote:
     def _write(self) -> None:
         if self.state is not None:
             with contextlib.suppress(OSError):
-                write_whole(self._path(self.state), msgspec.json.encode(self.said), durable=False)
+                # An address may have a secret in its query.
+                write_whole(self._path(self.state), msgspec.json.encode(self.said), 0o600, durable=False)
 
     def _path(self, state: Path) -> Path:
         name = "".join(letter if letter.isalnum() else "-" for letter in self.said.process)
