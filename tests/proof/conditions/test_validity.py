@@ -57,6 +57,17 @@ def test_files_that_a_proof_adds_to_the_apps_folder_are_removed(tmp_path: Path, 
     ]
 
 
+def test_a_download_of_another_program_into_the_apps_folder_goes_on(tmp_path: Path, journals: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with untouched([folder], journals):
+        (folder / "added.bin").write_text("by the app")
+        download = (folder / "other.part").open("w")
+    download.write("by another program")
+    download.close()
+    assert [path.name for path in folder.iterdir()] == ["other.part"]
+
+
 def test_files_of_the_app_that_a_proof_replaced_are_restored(tmp_path: Path, journals: Path) -> None:
     folder, other = tmp_path / "checkpoints", tmp_path / "blob"
     folder.mkdir()

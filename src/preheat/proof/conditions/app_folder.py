@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from preheat.library.blobs.lease import is_open_for_writing
 from preheat.proof.conditions.set_aside import set_aside
 
 
@@ -18,10 +19,11 @@ def untouched(
 ) -> Iterator[None]:
     """On exit, remove files that were added to `folders`, and restore files that were replaced or removed.
 
-    `journals`: see `set_aside`. `app` is the app's whole folder. If one of `folders` is that folder or a parent of it,
-    only the files directly in that one are restored, since other processes may work in its subfolders; and the paths
-    `placed`, which the proof places. Files in `away` are moved out of the folders until then. Files that are modified
-    in place, instead of replaced, are not restored. After a kill, `put_back` restores what was there before.
+    `journals`: see `set_aside`. `app` is the app's whole folder. If one of `folders` is that folder or a parent of
+    it, only the files directly in that one are restored, since other processes may work in its subfolders; and the
+    paths `placed`, which the proof places. Files in `away` are moved out of the folders until then. Files that are
+    modified in place, instead of replaced, are not restored; those that another process still writes are left.
+    After a kill, `put_back` restores what was there before.
     """
     before: list[tuple[Path, set[Path]]] = []
     new = {one for path in placed for one in (path, *path.parents) if not os.path.lexists(one)}
@@ -69,5 +71,17 @@ def _remove(paths: set[Path]) -> None:
         with contextlib.suppress(OSError):
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
-            else:
+            elif not _is_being_written(path):
                 path.unlink()
+
+
+def _is_being_written(path: Path) -> bool:
+    """Return whether a process writes to a file: another one than the app, which has ended by now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return is_open_for_writing(descriptor)
+    finally:
+        os.close(descriptor)
