@@ -64,7 +64,10 @@ variable counts as one that is not set.
 
 SET = """
 Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`), and
-`XDG_STATE_HOME` the views of a library that cannot be written (default `~/.local/state`); `NO_COLOR`,
+`XDG_STATE_HOME` what does not belong in the library (default `~/.local/state`): views of a library that cannot be
+written, notes of running apps and mirrors, journals of files that a proof has moved. `HF_HUB_CACHE`, `MODELSCOPE_CACHE`
+and `TORCH_HOME` name caches from which `pull` takes files. `PREHEAT_CRIU` is the CRIU of [memory
+snapshots](memory-snapshots.md). `TMPDIR` is where `build` writes archives for podman and docker (default `/var/tmp`). `NO_COLOR`,
 `FORCE_COLOR`, `TERM` and `COLUMNS` say what the terminal can show.
 
 ## Behind a proxy
