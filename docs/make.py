@@ -65,10 +65,12 @@ variable counts as one that is not set.
 SET = """
 Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`), and
 `XDG_STATE_HOME` what does not belong in the library (default `~/.local/state`): views of a library that cannot be
-written, notes of running apps and mirrors, journals of files that a proof has moved. `HF_HUB_CACHE`, `MODELSCOPE_CACHE`
-and `TORCH_HOME` name caches from which `pull` takes files. `PREHEAT_CRIU` is the CRIU of [memory
-snapshots](memory-snapshots.md). `TMPDIR` is where `build` writes archives for podman and docker (default `/var/tmp`). `NO_COLOR`,
-`FORCE_COLOR`, `TERM` and `COLUMNS` say what the terminal can show.
+written, notes of running apps and mirrors, journals of files that a proof has moved. `NO_COLOR`, `FORCE_COLOR`, `TERM`
+and `COLUMNS` say what the terminal can show.
+
+Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name, `run` the CRIU of
+[memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names. `build` writes archives for podman and docker to
+`TMPDIR` (default `/var/tmp`).
 
 ## Behind a proxy
 

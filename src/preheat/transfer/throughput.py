@@ -4,10 +4,11 @@ from preheat.transfer.route import Measured, Route
 
 _TICK_S, _SETTLED_TICK_S = 0.1, 0.3  # s; when the number has settled, there is time for longer samples
 _TICK_TRIPS = 2  # a shorter sample would see the bursts of TCP slow start
-_SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.05, 5, 1.5
-_AGREE = 1.2
-_LONGEST_S, _LONGEST_TRIPS = 1.5, 12
-_AT_WORK, _MOST = 0.8, 0.8
+_SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.05, 5, 1.5  # after a change of the number, before the first sample
+_AGREE = 1.2  # two samples agree if they differ by less than this factor
+_LONGEST_S, _LONGEST_TRIPS = 1.5, 12  # the wait for two samples that agree
+_AT_WORK = 0.8  # the share of the connections that must be busy
+_MOST = 0.8  # the share of bytes from local buffers at which this machine is the bottleneck
 # Each response counts as at least this many bytes: with small files, requests take most of the time.
 _ANSWER_WORTH = 64 << 10
 _BUSY = 0.85  # cores: Python code runs on one at a time

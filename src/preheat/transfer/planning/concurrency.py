@@ -10,9 +10,9 @@ _FEW, _SLOW, _BOLDLY, _GENTLY = 8, 0.75e6, 4, 1.15
 _PAYS = 1.08  # an increase is kept if the rate grows by this factor
 _NO_GAIN = 1.02  # fewer connections are tried if it grows by less than this factor
 _IN_STEP = 0.9  # an increase is followed by another if the rate per connection stays above this share
-_FELL = 0.85
+_FELL = 0.85  # a count that was lowered is wrong if the rate falls below this share
 _SPARE = 1.3  # connections kept, of those that fill the line at the rate that one had before
-_REFUSED_PAUSES = 8  # after a refusal, the pause before more connections are tried is so many times longer
+_REFUSED_PAUSES = 8  # after a refusal, the pause before more connections are tried is longer by this factor
 HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit is likely
 
 
