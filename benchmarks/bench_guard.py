@@ -20,8 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.guard_apps import GRADIO, TENSORS, TRACED, WEB
-from benchmarks.guarded import Guarded, ask, bare, children, cpu_s, evict, free_port, memory, told
+from benchmarks.guarded import Guarded, ask, bare, children, cpu_s, evict, memory, told
 from benchmarks.machine import describe
+from tests.guard.apps import free_port
 
 from preheat.deploy.guard_zip import write_guard_zip
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.bench_start import COMMAND, _environ, _start
 from benchmarks.machine import describe
+from tests.guard.apps import free_port
 
 RESULTS = Path(__file__).parent / "results" / "limits.json"
 BAD, ASKED, IDLE, ROUNDS = 512, 600, 10_000, 9
@@ -245,11 +246,6 @@ def resident(pid: int) -> float:
     """Return the resident memory of a process and its children in MiB, without shared pages."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return round(int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024, 1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 def await_port(port: int) -> None:

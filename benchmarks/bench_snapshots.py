@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.document import fill
 from benchmarks.machine import describe, load
+from tests.guard.apps import free_port
 
 from preheat.guard.kernel.process_tree import family
 
@@ -247,13 +247,6 @@ def wait(happens: Callable[[], bool]) -> None:
     while not happens():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)
-
-
-def free_port() -> int:
-    """Return a port on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

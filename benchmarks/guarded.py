@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -98,12 +97,6 @@ def cpu_s(pid: int) -> float:
 def memory(pid: int, what: str) -> int:
     found = re.search(rf"^{what}:\s*(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def told(port: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.sides import ROOT, NotHere, environment
 from tests.authority import authority
+from tests.guard.apps import free_port
 
 MODEL, FILE = "acme/warm", "model.safetensors"
 PREHEAT = ROOT / ".venv" / "bin" / "preheat"
@@ -139,12 +140,6 @@ SERVERS: dict[str, Start] = {
     "uvicorn": static("uvicorn", "uvicorn==0.54.0", "starlette==1.10.0"),
     "hypercorn": static("hypercorn", "hypercorn==0.18.0", "starlette==1.10.0"),
 }
-
-
-def free_port() -> int:
-    """Return a port on which no process listens."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import pytest
 
 from tests.authority import authority
 from tests.command import Preheat, Told
-from tests.guard.apps import until
+from tests.guard.apps import free_port, until
 from tests.oci.bases import layer, layout, python_layer
 from tests.outsiders.test_guard_in_containers import docker, podman, works
 
@@ -267,13 +267,6 @@ def test_docker_builds_the_same_from_the_dockerfile(app: Preheat, base: str, mod
         assert until(lambda: run(*state).strip() == "healthy", 90), run(*command, "logs", name)
         assert right(run(*command, "exec", name, "/usr/bin/python3", "-c", ASK), model)
         run(*command, "rm", "--force", name)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
