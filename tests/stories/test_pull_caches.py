@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import urllib.request
@@ -53,6 +54,18 @@ def test_no_adopt_downloads_everything(preheat: Preheat, hub: FlakyHub, model: P
     home = hf_home(preheat, model)
     assert pulled(preheat, "acme/tiny", "--no-adopt").last["fetched"] > 12_000_000
     assert {path.stat().st_nlink for path in (home / "blobs").iterdir()} == {1}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
+def test_another_users_cache_stays_as_it_is(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+    blobs = sorted((hf_home(preheat, model) / "blobs").iterdir())
+    for blob in blobs:
+        os.chown(blob, 65534, 65534)
+    before = [(blob.stat().st_mode, blob.stat().st_nlink) for blob in blobs]
+    hub.recovers()
+    assert pulled(preheat, "acme/tiny").last["fetched"] == 0
+    assert [(blob.stat().st_mode, blob.stat().st_nlink) for blob in blobs] == before
+    assert {path.stat().st_uid for path in preheat.library.glob("blobs/sha256/*/*")} == {0}
 
 
 def test_a_file_with_other_bytes_in_a_cache_is_downloaded(preheat: Preheat, hub: FlakyHub, model: Path) -> None:

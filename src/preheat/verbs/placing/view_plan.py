@@ -15,10 +15,10 @@ from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, is_replaceable, with_real_folder
 from preheat.verbs.placing.place import NOT_FREE, claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
-from preheat.verbs.upkeep.cached_files import take_file
+from preheat.verbs.upkeep.cached_files import is_copied, take_file
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.path_state import see
-from preheat.views.placer import EDITED_UP_TO, Placer, Untouched
+from preheat.views.placer import Placer, Untouched
 from preheat.views.view_protocol import Piece, PlacedFile
 
 
@@ -124,7 +124,7 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
             with_real_folder(path, found.real),
             file,
             survey.is_noted(path, file, see(path)),
-            _copied(file, ways[path.parent], library),
+            _copied(path, file, ways[path.parent], library),
         )
         for path, file in found.same.items()
     )
@@ -134,10 +134,9 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
     return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
 
 
-def _copied(file: File, way: str, library: Library) -> int:
+def _copied(path: Path, file: File, way: str, library: Library) -> int:
     """Return the bytes to copy to take a file into the library."""
-    linked = file.size > EDITED_UP_TO and way != COPY
-    return 0 if linked or library.has(file.digest) else file.size
+    return file.size if is_copied(path, file, way) and not library.has(file.digest) else 0
 
 
 def _view(site: Site, pieces: Sequence[Piece], left: Untouched, library: Library) -> ViewPlan:

@@ -1,5 +1,6 @@
 """Cached files: those in other programs' caches that a pull takes into the library instead of downloading them."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,7 @@ def find_cached(
             continue
         if path.parent not in ways:
             ways[path.parent] = likely_way(path.parent, library.root, (REFLINK, HARDLINK, COPY))
-        is_copied = ways[path.parent] == COPY or file.size <= EDITED_UP_TO
-        found.append(CachedFile(path, file, file.size if is_copied else 0))
+        found.append(CachedFile(path, file, file.size if is_copied(path, file, ways[path.parent]) else 0))
     return tuple(found)
 
 
@@ -66,13 +66,13 @@ def take_cached(files: Sequence[CachedFile], snapshot: Snapshot, library: Librar
 def take_file(path: Path, named: str, file: File, library: Library, on_event: Listener) -> str:
     """Add the user's file at `path` to the library; return how, empty if it could not be added or has other bytes.
 
-    `named` is its path in the log of placements. Small files, which users may edit, and files that cannot be linked are
-    copied, which is cheaper than a download. Raise NoSpace if the disk is full.
+    `named` is its path in the log of placements. Small files, which users may edit, other users' files, and files that
+    cannot be linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
     """
     library.prepare(0)
     # Mark it as the user's before it may become a link to a blob.
     library.marks.note(THEIRS, [(named, file.digest, StatFields())])
-    for copy in (True,) if file.size <= EDITED_UP_TO else (False, True):
+    for copy in (True,) if _needs_copy(path, file) else (False, True):
         intake = Intake(library.root, library.path, lambda read: on_event(Read(read)), copy=copy)
         try:
             how = intake.take(path, file.digest).how
@@ -85,3 +85,19 @@ def take_file(path: Path, named: str, file: File, library: Library, on_event: Li
         library.seals.note(file.digest, library.path(file.digest))
         return how
     return ""
+
+
+def is_copied(path: Path, file: File, way: str) -> bool:
+    """Return whether `take_file` will copy the user's file at `path`; `way` is how it would link it there."""
+    return way == COPY or (way == HARDLINK and _needs_copy(path, file))
+
+
+def _needs_copy(path: Path, file: File) -> bool:
+    """Return whether a hard link would be wrong: its owner could change the blob, and would lose the write permission.
+
+    False for a file that has vanished.
+    """
+    try:
+        return file.size <= EDITED_UP_TO or path.stat().st_uid != os.geteuid()
+    except OSError:
+        return False
