@@ -39,7 +39,7 @@ class Freezable:
 
 
 def freeze(app: Freezable, criu: Criu, folder: str, key: str, closed: Callable[[], bool]) -> SavedMemory:
-    """Dump `app` into `folder`; return the memory snapshot. The app stands still meanwhile, about a second a GB.
+    """Dump `app` into `folder`; return the memory snapshot. The app stands still meanwhile.
 
     Waits for up to 10 seconds while the app has connections to other machines. Raise CannotFreeze; the app runs on, and
     nothing is left in `folder`.

@@ -42,12 +42,12 @@ class ProveOptions:
     """Options of a proof: number of rounds, conditions, and the app's environment.
 
     `workplace`: a folder for temporary libraries and caches, which are removed afterwards. `journals`: a folder in the
-    user's state that says which of their files are set aside. `find`: resolves a need without downloading it; None for
-    members of an archive that are not known yet. `pull`: downloads a need into a library, emits events to the listener,
-    and returns the bytes received from the network, including API responses.
-    `line`: measures the connection to the hub of a need. `drop_caches`: drop the page cache of the whole machine before
-    each cold or preloaded start. `permissions`: how to treat the user's files in the app's folders; the proof restores
-    them when it ends. `start_s`: how long earlier starts of the app took, None if that is not known.
+    user's state that records which of their files are set aside. `find`: resolves a need without downloading it; None
+    for members of an archive that are not known yet. `pull`: downloads a need into a library, emits events to the
+    listener, and returns the bytes received from the network, including API responses. `line`: measures the connection
+    to the hub of a need. `drop_caches`: drop the page cache of the whole machine before each cold or preloaded start.
+    `permissions`: how to treat the user's files in the app's folders; the proof restores them when it ends. `start_s`:
+    how long earlier starts of the app took, None if that is not known.
     """
 
     rounds: int
