@@ -137,4 +137,4 @@ def test_a_start_script_that_leaves_the_app_behind_is_told_to_stay(preheat: Preh
     write(preheat.folder / "start.sh", b"#!/bin/sh\nsleep 100 &\nexit 0\n").chmod(0o755)
     told = preheat("run", "--ready", "tcp:1", "--json", "--", "./start.sh")
     assert '"life":"stopped"' in told.err
-    assert "were ended with it: 1: its command must stay in the foreground" in told.err
+    assert "were ended with it (1): its command must stay in the foreground" in told.err

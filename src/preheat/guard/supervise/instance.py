@@ -41,7 +41,7 @@ class Instance:
         self._ask_every_s = ask_every_s
         self._say = say
         self.port = port
-        self.restored = 0.0 if saved is None else saved.saved.start_s  # the seconds that its start had taken
+        self.saved_start_s = 0.0 if saved is None else saved.saved.start_s  # of the start whose memory is restored
         self._orphans = 0  # processes left by a launcher that ended before the app was ready
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
@@ -72,7 +72,7 @@ class Instance:
         cause = (oom_kills().since(self._oom_kills) or diagnose(tail)) if status else ""
         if not status and self._orphans:
             cause = (
-                f"before it was ready; processes that it had started, and that were ended with it: {self._orphans}: "
+                f"before it was ready, and processes that it had started were ended with it ({self._orphans}): "
                 "its command must stay in the foreground, without & and without a daemon mode"
             )
         alike = end_kind(describe_exit(status, cause), tail)
@@ -92,7 +92,7 @@ class Instance:
         self.process.stop(within_s, hurry)
 
     def _probe_loop(self, text: str, ring: Ring, *, each_time: bool) -> ProbeLoop | None:
-        if not text or (self.restored and text.startswith("line:")):
+        if not text or (self.saved_start_s and text.startswith("line:")):
             return None  # a restored app does not print its first lines again
         probe = own_probe(
             text,

@@ -94,11 +94,11 @@ class Instances:
         An instance that was restored has one already; it is replaced only with `again`.
         """
         serving = self.serving
-        if self._memory is None or serving is None or (serving.restored and not again):
+        if self._memory is None or serving is None or (serving.saved_start_s and not again):
             return False
         from preheat.guard.memory_snapshot.freeze import Freezable
 
-        start_s = serving.restored or (serving.ready_at() or serving.began) - serving.began
+        start_s = serving.saved_start_s or (serving.ready_at() or serving.began) - serving.began
         process = serving.process
         code = self._memory.policy.code
         frozen = Freezable(process.pid, process.warden, serving.port or 0, start_s, process.pipes, code)
