@@ -87,7 +87,7 @@ bench-pull-slow: setup ## the same at 1 MB/s a connection, where each peer takes
 bench-faults: setup ## what each client does with each fault of a hub
 	$(RUN) -m benchmarks.faults
 
-bench-lines: setup ## pull and its peers on 72 kinds of line, as root; BESIDE=5 slow ones at once, CELLS=8,20 those that begin so, AGAIN=1
+bench-lines: setup ## pull and its peers on 72 kinds of line, as root; BESIDE=5 slow ones at once, CELLS=8,20 only those of 8 Mbit/s and 20 ms, AGAIN=1 measured ones too
 	$(RUN) -m benchmarks.bench_lines $(addprefix --cells ,$(CELLS)) $(addprefix --beside ,$(BESIDE)) $(if $(AGAIN),--again)
 
 bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout and kind of link; root for reflinks
@@ -125,7 +125,7 @@ bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch
 bench-limits: setup ## an honest client beside 512 bad ones, 10,000 idle connections, the checks of `run` with 9 GB; 3 minutes
 	$(RUN) -m benchmarks.bench_limits
 
-bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and to a page; 4 minutes
+bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and the time to a page; 4 minutes
 	$(RUN) -m benchmarks.bench_start
 
 bench-snapshots: setup ## restored starts beside plain ones, as root; VENV=PYTHON that has torch, transformers and gradio
