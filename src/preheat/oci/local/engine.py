@@ -6,17 +6,16 @@ OCI images.
 
 import shutil
 import subprocess
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.local.archive_reader import DockerArchive
 from preheat.oci.local.archive_writer import ArchiveTarget
+from preheat.oci.local.engine_files import EngineFiles
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import ImageDocument
@@ -65,9 +64,8 @@ class EngineImage:
     def __init__(self, place: ImageName, folder: Path) -> None:
         place = find_image(place)
         self.name = str(place)
-        aside = mkdtemp(prefix="preheat-", dir=folder)
-        weakref.finalize(self, shutil.rmtree, aside, ignore_errors=True)
-        file = Path(aside) / "image.tar"
+        self._files = EngineFiles(folder)
+        file = self._files.path / "image.tar"
         _run(_EXPORTS[place.kind], place, file, SOURCE)
         self._archive = DockerArchive(file, "")
 
@@ -93,7 +91,7 @@ class EngineTarget:
     def __init__(self, place: ImageName, folder: Path, on_bytes: OnBytes) -> None:
         self.name = str(place)
         self._place, self._folder, self._on_bytes = place, folder, on_bytes
-        self._aside: TemporaryDirectory[str] | None = None
+        self._files: EngineFiles | None = None
         self._archive: ArchiveTarget | None = None
 
     def has(self, digest: Digest, size: int) -> bool:  # noqa: ARG002 - the protocol's
@@ -105,7 +103,7 @@ class EngineTarget:
         # Errors before the first byte: no program, no daemon.
         if _program(_IMPORTS[self._place.kind], self._place, TARGET)[0] == "docker":
             _run([("docker", "version", "--format", "{{{{.Server.Version}}}}")], self._place, Path(), TARGET)
-        self._aside = TemporaryDirectory(prefix="preheat-", dir=self._folder)
+        self._files = EngineFiles(self._folder)
         self._archive = ArchiveTarget(self._file(), self._place.tag, self._on_bytes, docker=True)
         self._archive.begin()
 
@@ -124,12 +122,12 @@ class EngineTarget:
         """See Target."""
         if self._archive is not None:
             self._archive.close()
-        if self._aside is not None:
-            self._aside.cleanup()
+        if self._files is not None:
+            self._files.close()
 
     def _file(self) -> Path:
-        assert self._aside is not None, "begun"
-        return Path(self._aside.name) / "image.tar"
+        assert self._files is not None, "begun"
+        return self._files.path / "image.tar"
 
 
 def find_image(place: ImageName) -> ImageName:
