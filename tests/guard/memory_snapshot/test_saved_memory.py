@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard.memory_snapshot.saved_memory import Unusable, read_saved, require_unshared
+from preheat.guard.memory_snapshot.saved_memory import (
+    SavedMemory,
+    Unusable,
+    publish,
+    read_manifest,
+    read_saved,
+    require_unshared,
+)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o707])
@@ -28,3 +35,17 @@ def test_a_dump_in_another_users_folder_is_not_read(tmp_path: Path) -> None:
     os.chown(saved.parent.parent, 65534, 65534)
     with pytest.raises(Unusable, match="another user could change"):
         read_saved(str(saved), "")
+
+
+def test_a_manifest_above_its_limit_is_not_read(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    saved = publish(SavedMemory(str(tmp_path / "key"), "key", 1, [], 0, 1.0, 1, 1.0), str(made))
+    assert read_manifest(saved.folder) == saved
+    manifest = Path(saved.folder, "manifest.json")
+    text = manifest.read_bytes()
+    manifest.write_bytes(text.ljust(16 << 20))
+    assert read_manifest(saved.folder) == saved
+    manifest.write_bytes(text.ljust((16 << 20) + 1))
+    with pytest.raises(Unusable, match="cannot be read"):
+        read_manifest(saved.folder)
