@@ -8,6 +8,7 @@ import pytest
 from preheat.guard.memory_snapshot.saved_memory import (
     SavedMemory,
     Unusable,
+    list_leftovers,
     publish,
     read_manifest,
     read_saved,
@@ -49,3 +50,10 @@ def test_a_manifest_above_its_limit_is_not_read(tmp_path: Path) -> None:
     manifest.write_bytes(text.ljust((16 << 20) + 1))
     with pytest.raises(Unusable, match="cannot be read"):
         read_manifest(saved.folder)
+
+
+def test_leftovers_are_listed_although_one_vanishes(tmp_path: Path) -> None:
+    (tmp_path / "app" / "key.new-999999999").mkdir(parents=True)
+    (tmp_path / "app" / "key.new-999999999" / "pages").write_bytes(b"12345")
+    (tmp_path / "app" / "other.removed-999999999").symlink_to("gone")
+    assert list_leftovers(str(tmp_path)) == [(str(tmp_path / "app" / "key.new-999999999"), 5)]

@@ -165,8 +165,12 @@ def list_saved(folder: str) -> List[SavedMemory]:
 
 def list_leftovers(folder: str) -> List[Tuple[str, int]]:
     """Return the folders that killed processes left below `folder`, half written or half removed, and their bytes."""
-    left = [place for place in _folders(folder) if _writer(place) and not is_written(place)]
-    return [(place, sum(os.lstat(os.path.join(place, name)).st_size for name in os.listdir(place))) for place in left]
+    left = []
+    for place in _folders(folder):
+        if _writer(place) and not is_written(place):
+            with suppress(OSError):  # a guard has just removed it
+                left.append((place, sum(os.lstat(os.path.join(place, name)).st_size for name in os.listdir(place))))
+    return left
 
 
 def is_written(place: str) -> bool:
