@@ -170,6 +170,7 @@ def test_importing_the_api_does_not_load_modules_of_single_verbs() -> None:
     ] == []
 
 
+@pytest.mark.slow
 def test_tracing_an_app_writes_a_recipe_of_the_files_it_reads(
     session: api.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def _steps(number: int) -> tuple[str, ...]:
     return ("cold", "pull", "preloaded", "limits")
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_result_to_people(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", "--observe=0s", "preheat.toml")

@@ -45,6 +45,7 @@ def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, re
         assert preheat("prove", "--observe=0s", "--conditions=warm", "--library", library).status == 0
 
 
+@pytest.mark.slow
 def test_a_slower_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     port = recipe("model.safetensors", "config.json")
     told = preheat("prove", "--observe=0s", "--conditions=warm", "--json")
@@ -105,6 +106,7 @@ def test_a_mistyped_option_is_reported_before_anything_is_started(
     assert not hub.asked("")
 
 
+@pytest.mark.slow
 def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     preheat: Preheat, hub: FlakyHub, recipe: Recipe
 ) -> None:

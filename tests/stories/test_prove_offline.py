@@ -33,6 +33,7 @@ socket.create_connection(helper.getsockname()).close()
 WARM = ("prove", "--conditions=warm")
 
 
+@pytest.mark.slow
 def test_a_request_from_a_timer_after_first_use_fails_the_proof(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app="DELAY = 2.0" + PHONES_HOME + APP)
     told = preheat(*WARM, "--observe=5s", "--json")

@@ -119,6 +119,7 @@ def test_too_little_disk_space_is_reported_before_any_download(preheat: Preheat,
         assert blobs(small.path / "library") == {}
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_full_keeps_the_received_bytes(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=90m") as small:
         # One connection, one file after the other: started files have their disk space allocated.

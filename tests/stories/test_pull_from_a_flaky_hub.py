@@ -156,6 +156,7 @@ def test_an_unreachable_hub_is_given_up(preheat: Preheat) -> None:
     assert not preheat.library.exists()
 
 
+@pytest.mark.slow
 def test_a_connection_that_always_breaks_is_given_up_and_received_bytes_are_kept(
     preheat: Preheat, hub: FlakyHub
 ) -> None:

@@ -78,6 +78,7 @@ def interrupted(preheat: Preheat, line: Line, times: int) -> None:
     assert "thrown away" not in told.out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_interruptions_leave_no_wrong_byte(preheat: Preheat, line: Line, weights: bytes) -> None:
     interrupted(preheat, line, 3)

@@ -35,6 +35,7 @@ def pulling(preheat: Preheat, line: Line, *words: str) -> Running:
     return running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["refused", "silent"])
 def test_a_lost_connection_that_returns_is_waited_for(preheat: Preheat, line: Line, model: Path, gone: str) -> None:
     running = pulling(preheat, line)
@@ -67,6 +68,7 @@ def test_a_lost_connection_that_stays_away_is_given_up_and_the_next_pull_resumes
     assert line.sent < 1.1 * SIZE
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_tried_with_one_connection(preheat: Preheat, line: Line) -> None:
     words = ("--json", "--connect-timeout", "1s", "--endpoint", f"hf={line.url}")
     running = preheat.start("pull", "acme/tiny", *words)

@@ -145,6 +145,7 @@ def test_members_are_placed_for_any_user_and_the_second_time_without_network(sit
     assert f"zip:{site.url}" in listed
 
 
+@pytest.mark.slow
 def test_the_plan_counts_the_archive_and_its_members(site: Site, tmp_path: Path) -> None:
     anne = user(tmp_path, "anne")
     site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")
@@ -186,6 +187,7 @@ def test_a_need_is_linked_as_the_app_accepts_it(site: Site, tmp_path: Path, link
     assert links[1] == 2 or links[0] or placed.stat().st_nlink == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it needs a second filesystem")
 def test_a_link_that_the_filesystem_cannot_have_is_told_before_the_download(site: Site, tmp_path: Path) -> None:
     anne = user(tmp_path, "anne")

@@ -132,6 +132,7 @@ def test_a_route_with_an_invalid_listing_is_not_used(
     assert second.sent(WEIGHTS) == 0
 
 
+@pytest.mark.slow
 def test_a_hub_that_stops_sending_is_given_up(tmp_path: Path, weights: Path) -> None:
     with FlakyHub({"acme/tiny": weights}, pace=2_000_000) as hub:
         hub.fails(WEIGHTS, answers_after(1.5), times=8)
@@ -182,6 +183,7 @@ def test_a_byte_flipped_once_by_the_only_route_is_downloaded_again(
     assert any(isinstance(event, Retrying) and "digest" in event.reason for event in told)
 
 
+@pytest.mark.slow
 def test_a_slow_route_does_not_delay_the_end(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
     with FlakyHub({"acme/tiny": weights}, pace=50_000) as slow:
         began = time.monotonic()

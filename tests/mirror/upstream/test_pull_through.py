@@ -178,6 +178,7 @@ def test_a_slow_upstream_is_not_waited_for_if_its_last_response_is_saved(rooms: 
     hub.recovers()
 
 
+@pytest.mark.slow
 def test_a_missing_file_waits_for_a_slow_upstream(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     rooms(hub.url, name="one").ask("/acme/tiny/resolve/main/note.txt")
     room = rooms(hub.url, name="one")
