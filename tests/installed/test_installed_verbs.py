@@ -72,6 +72,7 @@ def test_upkeep_verbs(installed: Preheat, model: Path) -> None:
     assert len(installed("ls", "--json").last["versions"]) == 1
     assert len(installed("show", "acme/tiny", "--json").last["files"]) == 7
     assert installed("verify").status == 0
+    assert installed("status", "--json").last["library"]
     for kind in ("hf-cache", "local-dir", "flat"):
         assert installed("view", kind, f"as-{kind}", "acme/tiny").status == 0
     assert (installed.folder / "as-flat/config.json").read_bytes() == (model / "config.json").read_bytes()

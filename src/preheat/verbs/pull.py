@@ -88,9 +88,14 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
         on_event(Planned(len(plan.needs), plan.size, missing_files, plan.missing))
         if missing_files:
             library.prepare(0)
-        pulled = tuple(_pull_or_leave(need, library, policy, on_event, taken) for need in plan.needs)
+        pulled = []
+        unread = UnreadFiles(library.root)
+        for need in plan.needs:
+            pulled.append(_pull_or_leave(need, library, policy, on_event, taken))
+            wanted = pulled[-1].snapshot
+            unread.forget(wanted.ref, wanted.commit, wanted.files)
     _drop(unpacked, library)
-    return pulled
+    return tuple(pulled)
 
 
 def _take(plan: PullPlan, library: Library, on_event: Listener) -> set[Digest] | None:
@@ -170,7 +175,6 @@ def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, 
         require_sizes(library, set(wanted.files) - set(need.to_fetch))
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
     scan_and_report(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
-    UnreadFiles(library.root).forget(wanted.ref, wanted.commit, wanted.files)
     if listed is None:
         library.keep_for_user(wanted.ref)
     else:

@@ -26,13 +26,19 @@ class UnreadFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "unread"
+        self._is_there: bool | None = None  # asked once, since hardly any library has notes
 
     def note(self, ref: Ref, commit: str, files: Iterable[File]) -> None:
         """Add files of a version to its note."""
+        self._is_there = True
         self._write(ref, commit, self._read(self._path(ref, commit)) | {str(file.digest) for file in files})
 
     def forget(self, ref: Ref, commit: str, files: Iterable[File]) -> None:
         """Remove files of a version from its note, because a pull or an app needs them."""
+        if self._is_there is None:
+            self._is_there = self._root.is_dir()
+        if not self._is_there:
+            return
         known = self._read(self._path(ref, commit))
         if known:
             self._write(ref, commit, known - {str(file.digest) for file in files})
