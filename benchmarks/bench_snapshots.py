@@ -94,7 +94,8 @@ def main() -> None:
     form.add_argument("--restores", type=int, default=100, help="restores whose answers are checked")
     form.add_argument("--wakes", type=int, default=20)
     options = form.parse_args()
-    document: dict[str, object] = {"machine": describe(Path("/var/tmp"))}
+    machine = describe(Path("/var/tmp"))
+    document: dict[str, object] = {"machine": machine}
     with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
         work = Path(name)
         rows = []
@@ -112,8 +113,8 @@ def main() -> None:
     print(part)
     if options.rounds >= 5 and options.restores >= 100:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-        machine = document["machine"]
-        part += f"\n<sub>{machine}</sub>\n"
+        facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+        part += f"\n\n<sub>{facts}; {options.rounds} rounds.</sub>\n"
         DOCUMENT.write_text(fill(DOCUMENT.read_text(), BEGIN, END, part))
 
 
@@ -127,18 +128,20 @@ def starts(page: Page, rounds: int) -> dict[str, Times]:
         with page.run(*options, until=until) as (took, _):
             found.setdefault(side, []).append(took)
 
-    with page.run():
-        pass  # compiles what is imported, for all sides
     for _ in range(rounds):
+        with page.run():
+            pass  # compiles what is imported, and brings it into the page cache
         take("started")
         take("saved", "--memory-snapshot", until="memory snapshot made")
         take("restored", "--memory-snapshot", until="restored from memory")
-        take("started, cold page cache", cold=True)
-        take("restored, cold page cache", "--memory-snapshot", cold=True, until="restored from memory")
         for pages in page.folder.parent.glob("library/memory-snapshots/*/*/pages-*.img"):
             with open(pages, "r+b") as dump:
                 dump.write(b"damage")
         take("damaged, so started", "--memory-snapshot", until="not used")
+        with page.run("--memory-snapshot", until="memory"):
+            pass  # makes another snapshot
+        take("started, cold page cache", cold=True)
+        take("restored, cold page cache", "--memory-snapshot", cold=True, until="restored from memory")
         subprocess.run(
             [COMMAND, "prune", "--memory-snapshots", "--yes"], env=page.environ, check=True, capture_output=True
         )
