@@ -162,6 +162,7 @@ def test_a_mirror_can_be_the_upstream_of_another(preheat: Preheat, other: Prehea
     assert hub.sent("/resolve/") < 1.5 * 12_000_000
 
 
+@pytest.mark.slow
 def test_a_killed_mirror_resumes_its_downloads(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     (tmp_path / "large/weights.bin").write_bytes(os.urandom(20_000_000))

@@ -83,6 +83,7 @@ def test_the_table_shows_the_result_to_people(preheat: Preheat, recipe: Recipe) 
     assert "round 1 of 1: preloaded" in told.err
 
 
+@pytest.mark.slow
 def test_an_optional_need_that_no_hub_has_is_left_out_and_reported_once(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     with open(preheat.folder / "preheat.toml", "a") as text:
@@ -93,6 +94,7 @@ def test_an_optional_need_that_no_hub_has_is_left_out_and_reported_once(preheat:
     assert told.last["weights"] == 9_000_023
 
 
+@pytest.mark.slow
 def test_an_app_that_asks_its_hub_at_each_start_is_served_from_the_library(
     preheat: Preheat, hub: FlakyHub, recipe: Recipe
 ) -> None:

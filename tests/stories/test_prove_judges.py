@@ -68,6 +68,7 @@ def test_thresholds_decide_the_exit_status(preheat: Preheat, recipe: Recipe) -> 
     assert preheat("prove", *FEW, "--fail-if", "ratio < 0.001").status == 0
 
 
+@pytest.mark.slow
 def test_thresholds_of_the_recipe_decide_too(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     path = preheat.folder / "preheat.toml"

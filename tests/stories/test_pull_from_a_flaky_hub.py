@@ -148,6 +148,7 @@ def test_a_hub_with_wrong_range_headers_works(preheat: Preheat, hub: FlakyHub, m
 # ---- permanent failures-----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_given_up(preheat: Preheat) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

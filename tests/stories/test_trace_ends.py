@@ -38,6 +38,7 @@ def busy() -> Iterator[None]:
         shell.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("how", ["fanotify", "strace", "proc"])
 def test_trace_ends_while_others_open_files_all_the_time(traced: Preheat, how: str) -> None:

@@ -217,6 +217,7 @@ def test_a_lying_archive_is_refused_and_nothing_is_placed(site: Site, tmp_path: 
     assert anne("ls", "--json").last["versions"] == []
 
 
+@pytest.mark.slow
 def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Path) -> None:
     anne = user(tmp_path, "anne")
     site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")
@@ -251,6 +252,7 @@ def test_members_come_from_a_mirror_by_the_digests_of_the_lock(site: Site, tmp_p
     anne.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_sends_no_size_is_enough_with_a_lock(site: Site, tmp_path: Path) -> None:
     anne = user(tmp_path, "anne")
     site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")

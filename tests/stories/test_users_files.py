@@ -150,6 +150,7 @@ def test_no_verb_overwrites_in_any_layout(app: App, kind: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_proof_restores_the_files_that_it_moved_aside(app: App) -> None:
     app.own(gpt_pth=b"mine", s2mel_pth=FILES["s2mel.pth"])
     before = settled(app.folder)
@@ -288,6 +289,7 @@ def test_two_needs_for_one_path_are_an_error(app: App) -> None:
     app.fails("pull", naming=("config.yaml", "different files"), status=2)
 
 
+@pytest.mark.slow
 def test_after_a_kill_while_placing_no_file_counts_as_the_users(app: App) -> None:
     assert app.preheat("pull", "acme/tiny").status == 0
     for _ in range(8):
