@@ -48,6 +48,13 @@ def inherit_none() -> None:
                 os.set_inheritable(descriptor, False)
 
 
+def discard_standard_streams() -> None:
+    """Lead standard input, output and error of this process to /dev/null."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+
+
 def open_text(path: str) -> TextIO:
     """Open a regular file to read it as UTF-8. Raise OSError for anything else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

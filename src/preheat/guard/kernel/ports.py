@@ -41,7 +41,7 @@ def port_of_others(port: int, pids: set[int]) -> Holder | None:
     The owner of a socket is unknown if it runs in another network namespace, such as a container.
     """
     sockets = set(_listeners(port))
-    if not sockets or any(link in sockets for pid in pids for link in _links(pid)):
+    if not sockets or any(link in sockets for pid in pids for link in open_links(pid)):
         return None
     pid = _owner(sockets)
     if not pid and any(not _is_readable(one) for one in pids):
@@ -51,13 +51,13 @@ def port_of_others(port: int, pids: set[int]) -> Holder | None:
 
 def ports_of(pids: set[int]) -> set[int]:
     """Return the TCP ports on which these processes listen."""
-    held = {link for pid in pids for link in _links(pid)}
+    held = {link for pid in pids for link in open_links(pid)}
     return {port for socket, port in _listening() if socket in held}
 
 
 def remote_peers(pids: set[int]) -> set[str]:
     """Return the other ends, as `ADDRESS:PORT`, of these processes' TCP connections to other machines."""
-    held = {link for pid in pids for link in _links(pid)}
+    held = {link for pid in pids for link in open_links(pid)}
     rows = (row for row in _rows("self", _ESTABLISHED) if f"socket:[{row[9]}]" in held)
     peers = (_peer(row[2]) for row in rows)
     return {f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in peers if not _is_loopback(host)}
@@ -91,7 +91,7 @@ class AppPorts:
         """Return the ports."""
         listening = dict(_listening())
         if not listening.keys() <= self._known:
-            held = {link for pid in self._pids() for link in _links(pid)}
+            held = {link for pid in self._pids() for link in open_links(pid)}
             self._known, self._own = set(listening), held & listening.keys()
         return {port for socket, port in listening.items() if socket in self._own}
 
@@ -137,13 +137,13 @@ def _refused(port: int) -> bool:
 
 def _owner(sockets: set[str]) -> int:
     for member in process_tree.members():
-        if any(link in sockets for link in _links(member.pid)):
+        if any(link in sockets for link in open_links(member.pid)):
             return member.pid
     return 0
 
 
-def _links(pid: int) -> Iterator[str]:
-    """Return the targets of a process's open descriptors; none if they are not readable."""
+def open_links(pid: int) -> Iterator[str]:
+    """Return the targets of a process's open descriptors, such as `socket:[1]`; none if they are not readable."""
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)

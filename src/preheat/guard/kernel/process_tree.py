@@ -68,10 +68,15 @@ def children(pid: int) -> list[int] | None:
 def child_of(parent: int, number: int) -> int:
     """Return the PID of the child of `parent` that has the PID `number` in its own PID namespace; 0 if not found."""
     for child in children(parent) or [member.pid for member in members() if member.parent == parent]:
-        found = re.search(rb"(?m)^NSpid:.*\s(\d+)$", _read(f"/proc/{child}/status", 4096))
-        if found and int(found[1]) == number:
+        if inner_pid(child) == number:
             return child
     return 0
+
+
+def inner_pid(pid: int) -> int:
+    """Return the PID that a process has in its own PID namespace; 0 if it has ended, or if the kernel does not say."""
+    found = re.search(rb"(?m)^NSpid:.*\s(\d+)$", _read(f"/proc/{pid}/status", 4096))
+    return int(found[1]) if found else 0
 
 
 def belongs(pid: int, root: int) -> bool | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from preheat.guard.kernel import namespaces, process_tree
-from preheat.guard.kernel.ports import remote_peers
+from preheat.guard.kernel.descriptors import discard_standard_streams, inherit_none
+from preheat.guard.kernel.ports import open_links, remote_peers
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu
 from preheat.guard.memory_snapshot.loaded_files import code_digest, mapped_files
@@ -47,13 +47,15 @@ def freeze(app: Freezable, criu: Criu, folder: str, key: str, closed: Callable[[
     made = f"{folder}.new-{os.getpid()}"
     try:
         _wait_until_quiet(app, closed)
-        pids = [member.pid for member in process_tree.family(app.pid) if not member.dead]
+        family = [member for member in process_tree.family(app.pid) if not member.dead]
+        pids = [member.pid for member in family]
         _require_no_gpu(pids)
         _require_no_orphans(app)
-        resident = sum(member.resident for member in process_tree.family(app.pid))
-        os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-        require_unshared(os.path.dirname(folder))
-        _require_room(os.path.dirname(folder), resident)
+        resident = sum(member.resident for member in family)
+        place = os.path.dirname(folder)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        require_unshared(place)
+        _require_room(place, resident)
         saved = SavedMemory(
             folder=folder,
             key=key,
@@ -88,7 +90,7 @@ def _dump(pid: int, command: Sequence[str], made: str) -> None:
             namespaces.join(pid, ("pid", "mnt"))
             inner = os.fork()  # only children are in the PID namespace
             if inner == 0:
-                _exec(command)
+                _become(command)
             status = _exit_status(os.waitpid(inner, 0)[1])
         finally:
             os._exit(status)
@@ -96,12 +98,10 @@ def _dump(pid: int, command: Sequence[str], made: str) -> None:
         raise CannotFreeze(_last_error(os.path.join(made, "log")))
 
 
-def _exec(command: Sequence[str]) -> None:
+def _become(command: Sequence[str]) -> None:
     try:
-        null = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(null, standard)
-        os.closerange(3, 65536)
+        inherit_none()
+        discard_standard_streams()
         os.execv(command[0], list(command))  # noqa: S606 - CRIU
     finally:
         os._exit(127)
@@ -135,13 +135,8 @@ def _wait_until_quiet(app: Freezable, closed: Callable[[], bool]) -> None:
 
 
 def _require_no_gpu(pids: Sequence[int]) -> None:
-    for pid in pids:
-        folder = f"/proc/{pid}/fd"
-        with suppress(OSError):
-            for name in os.listdir(folder):
-                with suppress(OSError):
-                    if os.readlink(f"{folder}/{name}").startswith(_GPU):
-                        raise CannotFreeze("the app uses a GPU, whose memory cannot be saved yet")
+    if any(link.startswith(_GPU) for pid in pids for link in open_links(pid)):
+        raise CannotFreeze("the app uses a GPU, whose memory cannot be saved yet")
 
 
 def _require_no_orphans(app: Freezable) -> None:
@@ -158,8 +153,7 @@ def _require_room(folder: str, resident: int) -> None:
 
 
 def _inner_pid(pid: int) -> int:
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-        found = re.search(r"(?m)^NSpid:.*\s(\d+)$", status.read())
+    found = process_tree.inner_pid(pid)
     if not found:
         raise CannotFreeze("the kernel does not report the app's PID in its namespace")
-    return int(found[1])
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from typing import Dict, Iterable, Iterator, List
 
 _CODE = (".py", ".so", ".pth", ".sh")
@@ -75,8 +74,7 @@ def _paths(pid: int) -> Iterator[str]:
                 if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
                     if fields[5].startswith((b"/dev/", b"/memfd:", b"/SYSV")):
                         continue
-                    octal = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), fields[5])
-                    yield os.fsdecode(octal)
+                    yield os.fsdecode(fields[5].replace(b"\\012", b"\n"))  # the only character that is escaped there
     except OSError:
         return
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Callable
 
-from preheat.guard.kernel.descriptors import inherit_none
+from preheat.guard.kernel.descriptors import discard_standard_streams, inherit_none
 from preheat.guard.memory_snapshot.criu import Criu
 from preheat.guard.memory_snapshot.saved_memory import SavedMemory
 
@@ -33,12 +33,10 @@ def restore(found: Restorable, enter: Callable[[], None], stdout: int, stderr: i
         try:
             os.setsid()
             enter()
-            null = os.open(os.devnull, os.O_RDWR)
-            for standard in (0, 1, 2):
-                os.dup2(null, standard)
             inherit_none()
             os.dup2(stdout, _STDOUT, inheritable=True)
             os.dup2(stderr, _STDERR, inheritable=True)
+            discard_standard_streams()
             pipes = dict(zip(found.saved.pipes, (_STDOUT, _STDERR)))
             command = found.criu.restore(found.saved.folder, pipes)
             os.execv(command[0], command)  # noqa: S606 - CRIU
