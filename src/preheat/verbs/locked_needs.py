@@ -26,7 +26,7 @@ def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
     do not match the lock or that changed and cannot be quarantined.
     """
     found = unmodified(recipe, library, on_event)
-    report_missing(recipe, library, on_event)
+    report_missing(recipe, library, on_event, found)
     return found
 
 
@@ -38,10 +38,11 @@ def unmodified(recipe: Recipe, library: Library, on_event: Listener) -> Required
     return found
 
 
-def report_missing(recipe: Recipe, library: Library, on_event: Listener) -> None:
-    """Emit an event for each optional need whose files are missing from the library."""
+def report_missing(recipe: Recipe, library: Library, on_event: Listener, found: Required = ()) -> None:
+    """Emit an event for each optional need whose files are missing from the library. Those `found` are not missing."""
+    here = {need for need, _ in found}
     for need in recipe.needs:
-        if need.optional:
+        if need.optional and need not in here:
             with UnlessOptional(need, on_event):
                 required(need, library)
 

@@ -62,7 +62,7 @@ def plan_image(
     target) if views overlap files of the base, or the image would contain a secret.
     """
     needed = all_required(order.recipe, library)
-    report_missing(order.recipe, library, on_event)
+    report_missing(order.recipe, library, on_event, needed)
     refuse_secrets(needed, library, _texts(order), tuple(tokens))
     images = Images(library.root)
     plan = assemble(order, needed, library, view_of, on_event)

@@ -36,7 +36,7 @@ def write_context(
     Raise NotPreloaded and ImageError as `build` does, UsageError if the folder contains other files.
     """
     with claimed(order, library, on_event) as required:
-        report_missing(order.recipe, library, on_event)
+        report_missing(order.recipe, library, on_event, required)
         _write(order, at, library, view_of, on_event, tokens, required)
 
 
