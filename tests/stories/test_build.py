@@ -229,6 +229,22 @@ def test_a_base_without_python_keeps_its_entrypoint_and_gets_no_guard(app: Prehe
     assert config["Healthcheck"]["Test"] == ["CMD", "curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7860/"]
 
 
+def test_without_the_guard_the_command_and_the_check_have_the_recipes_port(app: Preheat, tmp_path: Path) -> None:
+    files: Files = {"app": None, "app/serve": b"#!", "usr/bin/curl": b""}
+    place = layout(tmp_path / "plain", [layer(files)], {"WorkingDir": "/app"})
+    (app.folder / "preheat.toml").write_text(
+        '[app]\nname = "demo"\nport = 8188\ncommand = ["{dir}/serve", "{port}"]\nenv = { PORT = "{port}" }\n'
+        'ready = "http://127.0.0.1:{port}/"\n'
+    )
+    for words, port in (((), 8188), (("--port", "9005"), 9005)):
+        assert build(app, place, f"oci:out:{port}", *words).status == 0
+        config = Layout(app.folder / "out", str(port)).config["config"]
+        assert config["Cmd"] == ["/app/serve", str(port)]
+        assert f"PORT={port}" in config["Env"]
+        assert config["Healthcheck"]["Test"][-1] == f"http://127.0.0.1:{port}/"
+        assert list(config["ExposedPorts"]) == [f"{port}/tcp"]
+
+
 def test_a_registry_that_rejects_uploads_is_the_failed_end_and_gets_no_tag(app: Preheat, base: str) -> None:
     with serving(Faults(largest=1000)) as registry:
         told = build(app, base, f"docker://{registry.host}/me/app:1")

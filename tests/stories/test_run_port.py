@@ -46,6 +46,15 @@ def test_the_app_listens_at_the_port_and_its_probe_follows(preheat: Preheat, usu
         assert running.kill(signal.SIGINT).status == 130
 
 
+def test_the_probe_of_the_usual_port_follows_the_app_behind_its_front(preheat: Preheat, usual: int) -> None:
+    _recipe(preheat.folder, usual, *TAKES["an argument"])
+    front = free_port()
+    running = preheat.start("run", "--json", "--front", f"127.0.0.1:{front}", "--ready-within", "20s")
+    running.until(lambda running: '"life":"running"' in running.err)
+    assert urllib.request.urlopen(f"http://127.0.0.1:{front}/").read() == b"hello"
+    assert running.kill(signal.SIGINT).status == 130
+
+
 def test_a_port_that_the_recipe_cannot_pass_on_is_refused(preheat: Preheat, usual: int) -> None:
     _recipe(preheat.folder, usual, f'"{usual}"', "")
     failed(preheat("run", "--port", "7861"), 2, "talk does not say how the app takes its port", '"--port", "{port}"')

@@ -124,8 +124,28 @@ def test_a_compose_file_replaces_the_programs_of_a_virtual_environment_and_lists
     assert fronted.status == 0
     (preheat.folder / "preheat.toml").write_text(recipe.replace("7860", "{port}"))
     fronted = preheat("serve-config", "compose", "--image", "x", "--front", "127.0.0.1:8080")
-    assert '      - "--front"\n      - "0.0.0.0:8080"\n' in fronted.out
-    assert '      - "127.0.0.1:8080:8080"' in fronted.out
+    assert '      - "--front"\n      - "0.0.0.0:7860"\n' in fronted.out
+    assert '      - "127.0.0.1:8080:7860"' in fronted.out
+
+
+def test_the_recipes_port_and_the_chosen_one_decide_in_both_files(preheat: Preheat) -> None:
+    recipe = RECIPE.replace("[app]", "[app]\nport = 8188")
+    (preheat.folder / "preheat.toml").write_text(recipe)
+    for words, port in (((), 8188), (("--port", "9005"), 9005)):
+        told = preheat("serve-config", "compose", *words)
+        assert f'      - "--front"\n      - "0.0.0.0:{port}"\n' in told.out
+        assert f'      - "{port}:{port}"' in told.out
+        built = preheat("serve-config", "compose", "--image", "x", "--built", "--front", "127.0.0.1:80", *words)
+        assert f'      - "127.0.0.1:80:{port}"' in built.out
+    assert " --port 9005\n" in preheat("serve-config", "systemd", "--port", "9005").out
+    taken = preheat("serve-config", "compose", "--port", "7861")
+    assert (taken.status, "--status 127.0.0.1:7862" in taken.err) == (2, True)
+    both = preheat("serve-config", "systemd", "--port", "9005", "--front", ":9006")
+    assert (both.status, "exclude each other" in both.err) == (2, True)
+    (preheat.folder / "preheat.toml").write_text(recipe.replace("{port}", "8188"))
+    for kind in ("compose", "systemd"):
+        refused = preheat("serve-config", kind, "--port", "9005")
+        assert (refused.status, "does not say how the app takes its port" in refused.err) == (2, True)
 
 
 def test_an_unknown_user_is_rejected(preheat: Preheat) -> None:

@@ -50,9 +50,9 @@ class ImageTerms:
     `docker://REGISTRY/REPOSITORY:TAG`, `containers-storage:NAME:TAG` (podman), `docker-daemon:NAME:TAG`; `base` may
     be `scratch`, or a name as `docker images` and `podman images` show it. `inside`: the app's folder in the image, by
     default the base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0
-    for the registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status
-    address in the container; empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or
-    HOST:PORT.
+    for the registry's limit. `command`: replaces the recipe's and the base's command. `port`: the app's port in the
+    container, by default the recipe's. `status`: the guard's status address there; empty for no guard.
+    `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
     """
 
     base: str
@@ -63,6 +63,7 @@ class ImageTerms:
     max_layer_size: int = 0
     command: tuple[str, ...] = ()
     status: str = "127.0.0.1:7861"
+    port: int | None = None
     plain_http: tuple[str, ...] = ()
 
 
@@ -155,6 +156,7 @@ def _order(
         form=IMAGE if terms.format in ("oci", "docker") else terms.format,
         command=terms.command,
         status=terms.status,
+        port=terms.port,
         layer_size=_layer_size(terms.max_layer_size, output),
         home=recipe.folder,
         at=folder or _written(output, stores),

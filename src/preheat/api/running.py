@@ -13,7 +13,7 @@ from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
 from preheat.core.events import Noted
 from preheat.core.snapshot import GLOB
-from preheat.guard.model.app import App
+from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
@@ -97,10 +97,12 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     NotPreloaded and Occupied before it is started, CheckFailed if the settings refuse unsafe files and a need has one.
     """
     recipe = fitting(replace(recipe, ready=guarding.ready or recipe.ready), session.on_event)
-    alive = guarding.alive
-    if not guarding.front:  # it chooses the app's port itself
-        usual = usual_port(recipe)
-        alive = ready_at(alive, usual, guarding.port or usual)
+    usual = usual_port(recipe)
+    if guarding.front:  # it chooses the app's port itself, and replaces {port}
+        alive = ready_at(guarding.alive, usual, PORT)
+        recipe = replace(recipe, ready=ready_at(recipe.ready, usual, PORT))
+    else:
+        alive = ready_at(guarding.alive, usual, guarding.port or usual)
         recipe = at_port(recipe, guarding.port)
     require_inside(recipe, session.permissions)
     session.put_back()
@@ -138,7 +140,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     )
     leave_process_1()
     options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
-    pages = (guarding.front, app.ready if app.ready.startswith("http") else "", guarding.status)
+    own_page = app.ready if app.ready.startswith("http") and not guarding.front else ""
+    pages = (guarding.front, own_page, guarding.status)
     with app_note(session.config.state, session.library.root, recipe.name, recipe.folder, pages) as note:
         return _supervise(recipe, app, options, needed, session, note.watching(session.on_event))
 

@@ -214,6 +214,9 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address (default %(default)s)"
     )
+    verb.add_argument(
+        "--port", type=int, metavar="N", help="the app's port, for compose in the container (default: the recipe's)"
+    )
     verb.add_argument("--front", metavar="ADDR", help="the public address; systemd: as `run`, compose: of this machine")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")

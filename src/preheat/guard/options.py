@@ -24,6 +24,7 @@ USAGE = """usage: python guard.pyz [options] -- COMMAND …
   --status HOST:PORT   serve /livez, /readyz, /startupz, /metrics and a status page
   --front HOST:PORT    listen on the app's public port; {port} in the command is the port the app listens on
   --publish            make the --ready probe's port reachable at this machine's other addresses too, for containers
+  --port N             the app's port, if it is not that of the --ready probe; for --publish
   --standby            keep a second instance loaded (requires --front)
   --drain-within TIME  how long an instance that is replaced may finish its open connections (30s)
   --warm FILE          read the files listed in FILE into the page cache, in that order
@@ -43,7 +44,8 @@ _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class GuardSetup:
     """The guard's addresses and files around an app; an empty value disables the feature.
 
-    `publish` makes the app's port reachable from outside a container (guard/net/published_port.py).
+    `publish` makes the app's port reachable from outside a container (guard/net/published_port.py): `port`, or that of
+    the probe if it is 0.
     `warm` is a file that lists the ranges to read into the page cache; the files in `weights` are read after them.
     `memory` is where the app's memory snapshots are; None to make and restore none.
     """
@@ -52,6 +54,7 @@ class GuardSetup:
     status: str = ""
     front: str = ""
     publish: bool = False
+    port: int = 0
     standby: bool = False
     drain_within_s: float = 30.0
     warm: str = ""
@@ -101,6 +104,7 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
         status=str(options.pop("status", "")),
         front=str(options.pop("front", "")),
         publish=options.pop("publish", False) is True,
+        port=_port(options.pop("port", 0)),
         standby=options.pop("standby", False) is True,
         drain_within_s=drain_s,
         warm=str(options.pop("warm", "")),
@@ -181,6 +185,13 @@ def _words(value: object) -> list[str]:
     if not isinstance(value, list):
         raise ValueError("command must be a list of strings")
     return [str(word) for word in value]
+
+
+def _port(value: object) -> int:
+    number = _whole("port", value)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{number} is not a port: 1 to 65535")
+    return number
 
 
 def _whole(name: str, value: object) -> int:

@@ -58,7 +58,7 @@ def keep(
         app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, app_status, closing)
         _status(stage, app_status, closing)
-        published = _published(app, app_status, closing) if stage.publish else None
+        published = _published(app, stage.port, app_status, closing) if stage.publish else None
         ranges = _ranges(stage)
         app_status.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
@@ -126,12 +126,13 @@ def _front(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> Fron
     return front
 
 
-def _published(app: App, app_status: AppStatus, closing: ExitStack) -> PublishedPort:
+def _published(app: App, chosen: int, app_status: AppStatus, closing: ExitStack) -> PublishedPort:
     from preheat.guard.net.published_port import PublishedPort
 
-    port = port_of(app.ready) if app.ready and PORT not in app.ready else None
-    if port is None:
-        raise ValueError("--publish requires a --ready probe with a port, such as http://127.0.0.1:7860/")
+    probed = port_of(app.ready) if app.ready and PORT not in app.ready else None
+    port = chosen or probed
+    if not port:
+        raise ValueError("--publish requires --port N, or a --ready probe with a port: http://127.0.0.1:7860/")
     published = PublishedPort(port, app_status.answer_waiting)
     closing.callback(published.close)
     return published

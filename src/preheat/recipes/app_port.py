@@ -8,25 +8,37 @@ from preheat.guard.probes.probes import port_of
 from preheat.recipes.recipe import Recipe
 
 
-def usual_port(recipe: Recipe) -> int:
-    """Return the port of a recipe: its `port`, else that of its ready probe, else 7860."""
+def takes_port(recipe: Recipe) -> bool:
+    """Return whether the recipe says how the app takes its port: by `{port}` in its command or environment."""
+    return any(PORT in text for text in (*recipe.command, *recipe.env.values()))
+
+
+def fixed_port(recipe: Recipe) -> int | None:
+    """Return the port that a recipe names: its `port`, else that of its ready probe; None if it names none."""
     if recipe.port:
         return recipe.port
     try:
-        own = port_of(recipe.ready) if PORT not in recipe.ready else None
+        return port_of(recipe.ready) if PORT not in recipe.ready else None
     except ValueError:
-        own = None
-    return own or USUAL_PORT
+        return None
+
+
+def usual_port(recipe: Recipe) -> int:
+    """Return the port of a recipe: the one that it names, else 7860."""
+    return fixed_port(recipe) or USUAL_PORT
 
 
 def at_port(recipe: Recipe, port: int | None) -> Recipe:
     """Return the recipe with its app at `port`, by default at its usual port: `{port}` is replaced everywhere.
 
-    The ready probe follows. Raise UsageError if the recipe does not say how the app takes another port.
+    The ready probe follows. Raise UsageError if the recipe does not say how the app takes another port, or if `port`
+    is not a port.
     """
+    if port is not None and not 1 <= port <= 65535:
+        raise UsageError(f"{port} is not a port: 1 to 65535", hint="--port 7861")
     usual = usual_port(recipe)
     chosen = port or usual
-    if chosen != usual and not any(PORT in text for text in (*recipe.command, *recipe.env.values())):
+    if chosen != usual and not takes_port(recipe):
         raise UsageError(
             f"{recipe.name} does not say how the app takes its port, so it would still listen on {usual}",
             hint='in [app]: env = { GRADIO_SERVER_PORT = "{port}" }, or "--port", "{port}" in command',
@@ -44,8 +56,11 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
     )
 
 
-def ready_at(probe: str, usual: int, chosen: int) -> str:
-    """Return a probe of the port `usual` as one of the port `chosen`; a probe of another port stays as it is."""
+def ready_at(probe: str, usual: int, chosen: int | str) -> str:
+    """Return a probe of the port `usual` as one of the port `chosen`; a probe of another port stays as it is.
+
+    `chosen` may be `{port}`, which the guard replaces.
+    """
     if PORT in probe:
         return probe.replace(PORT, str(chosen))
     try:

@@ -79,6 +79,7 @@ def _terms(options: argparse.Namespace) -> ImageTerms:
         max_layer_size=read_size(options.max_layer_size) if options.max_layer_size else 0,
         command=tuple(options.command),
         status=options.status if options.guard else "",
+        port=options.port,
         plain_http=tuple(options.plain_http),
     )
 

@@ -42,6 +42,8 @@ def _terms(options: argparse.Namespace) -> ServiceTerms:
     read_address(options.status)
     if options.front:
         read_address(options.front)
+    if options.kind == "systemd" and options.front and options.port is not None:
+        raise UsageError("--port and --front exclude each other", hint="the front chooses the app's own port")
     if options.built and not options.image:
         raise UsageError("--built requires the image's name", hint="--image NAME --built")
     return ServiceTerms(
@@ -51,6 +53,7 @@ def _terms(options: argparse.Namespace) -> ServiceTerms:
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),
         front=options.front or "",
+        port=options.port,
         user=options.user or "",
         image=options.image or "",
         built=options.built,

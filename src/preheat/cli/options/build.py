@@ -64,6 +64,9 @@ def _build(verb: argparse.ArgumentParser) -> None:
         help="the guard's status address in the container (default %(default)s)",
     )
     verb.add_argument(
+        "--port", type=int, metavar="N", help="the app's port in the container (default: the recipe's, else 7860)"
+    )
+    verb.add_argument(
         "--dockerfile", metavar="DIR", help="write a Dockerfile and its context to DIR, and build nothing"
     )
     verb.add_argument(

@@ -1,10 +1,11 @@
 """Image plan: decide the layers, config and annotations of an image before writing it."""
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,6 @@ from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.core.events import Listener, Noted, Reading
 from preheat.core.ref import Ref
-from preheat.deploy.container_port import ContainerPort, container_port
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.disk.free_space import DiskNeed
 from preheat.library.library import Library
@@ -27,6 +27,7 @@ from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image, write_json
 from preheat.oci.secrets.secret_search import secret_in_text
+from preheat.recipes.container_port import ContainerPort, container_port
 from preheat.recipes.offline_env import in_container
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD, LOCK, lay_out, lock_of, own_group, plain
@@ -55,6 +56,7 @@ class BuildOrder:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
     `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
+    `port` is the app's port in the container, None for the recipe's.
     `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
     None for an image that is pushed to a registry.
     """
@@ -64,6 +66,7 @@ class BuildOrder:
     form: str = IMAGE
     command: tuple[str, ...] = ()
     status: str = ""
+    port: int | None = None
     layer_size: int = 0
     home: Path = Path()
     at: Path | None = None
@@ -212,17 +215,17 @@ def _config_additions(
     order: BuildOrder, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
 ) -> ConfigAdditions:
     recipe = order.recipe
-    port = container_port(recipe.ready, (*recipe.command, *order.command, *recipe.env.values()))
     additions = ConfigAdditions(
         command=recipe.command,
         given_command=order.command,
         folder=str(recipe.folder),
         env={**in_container(recipe.env, hub=recipe.hub), **environ, **recipe.env},
-        ports=() if port.number is None else (port.number,),
         labels=labels,
     )
-    started = any(starts(order.base.image.config, additions))
-    guard = _guard_command(order, findings.python, port) if started and findings.python and order.status else ()
+    started = tuple(itertools.chain(*starts(order.base.image.config, additions)))
+    has_guard = bool(started and findings.python and order.status)
+    port = container_port(recipe, started, order.status if has_guard else "", order.port)
+    guard = _guard_command(order, findings.python, port) if has_guard else ()
     if order.status and not guard:
         why = (
             f"{order.base.name or 'the base'} has no Python 3.8 or later"
@@ -230,23 +233,22 @@ def _config_additions(
             else "the image has no command to start"
         )
         on_event(Noted("guard", f"omitted, because {why}; entrypoint and command are unchanged"))
-    health = _health(recipe.ready, guard, order.status, findings)
-    if recipe.ready and health is None:
-        on_event(Noted("health check", f"omitted, because the base has no program that can check {recipe.ready}"))
-    return ConfigAdditions(
-        guard,
-        additions.command,
-        additions.given_command,
-        additions.folder,
-        additions.env,
-        health,
-        additions.ports,
-        additions.labels,
-    )
+    if not guard:
+        additions = replace(
+            additions,
+            command=tuple(map(port.filled, additions.command)),
+            given_command=tuple(map(port.filled, additions.given_command)),
+            env={name: port.filled(value) for name, value in additions.env.items()},
+        )
+    ready = port.filled(port.ready)
+    health = _health(ready, guard, order.status, findings)
+    if ready and health is None:
+        on_event(Noted("health check", f"omitted, because the base has no program that can check {ready}"))
+    return replace(additions, guard=guard, health=health, ports=() if port.number is None else (port.number,))
 
 
 def _guard_command(order: BuildOrder, python: str, port: ContainerPort) -> tuple[str, ...]:
-    ready = ("--ready", order.recipe.ready) if order.recipe.ready else ()
+    ready = ("--ready", port.ready) if port.ready else ()
     return (python, f"/{GUARD}", *ready, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from preheat.core.events import Listener, Noted
 from preheat.deploy.container_image import ContainerImage, app_image
-from preheat.deploy.container_port import container_port
 from preheat.deploy.guard_zip import keep_guard_zip
 from preheat.deploy.service import Mount, Service
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
+from preheat.recipes.container_port import container_port
 from preheat.recipes.offline_env import in_container
 from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import Recipe
@@ -39,14 +39,9 @@ def compose_service(
     The container reads the library, and writes to the app's folder and to memory. `environ` are this machine's
     variables, for the app's Python. Raise NotPreloaded and Occupied as `place_needs` does.
     """
-    public = terms.front.rpartition(":")
-    port = container_port(
-        recipe.ready, (*recipe.command, *recipe.env.values()), int(public[2]) if terms.front else None
-    )
+    port = container_port(recipe, recipe.command, terms.status, terms.port)
     if port.number is None:
-        on_event(
-            Noted("ports", f'none: the ready probe of {recipe.name} names no port; ready = "http://127.0.0.1:7860/"')
-        )
+        on_event(Noted("ports", f"none: {recipe.name} names no port; in [app]: port = 7860"))
     python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
     service = Service(
         name=recipe.name,
@@ -72,7 +67,7 @@ def compose_service(
     guard = keep_guard_zip(library.root, recipe.folder)
     homes = {"HOME": _TMP, **_homes(recipe)}
     words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
-    ready = ("--ready", recipe.ready) if recipe.ready else ()
+    ready = ("--ready", port.ready) if port.ready else ()
     command, installed = _command(recipe, python, environ, on_event)
     service = replace(
         service,

@@ -18,9 +18,9 @@ _NOBODY = 65534
 class ServiceTerms:
     """Options of a service: addresses as `HOST:PORT`, times as typed (`10m`), and in seconds.
 
-    `front` is the public address, empty for the app's own. `user` is the user of the service; empty for the owner of
-    the app's folder. `image` is the container's image, empty for the one that fits the app; `built`: `preheat build`
-    made it, so that the weights, the guard and the command are in it.
+    `front` is the public address, empty for the app's own. `port` is the app's port, None for the recipe's. `user` is
+    the user of the service; empty for the owner of the app's folder. `image` is the container's image, empty for the
+    one that fits the app; `built`: `preheat build` made it, so that the weights, the guard and the command are in it.
     """
 
     status: str
@@ -29,6 +29,7 @@ class ServiceTerms:
     ready_within_s: float
     stop_within_s: float
     front: str = ""
+    port: int | None = None
     user: str = ""
     image: str = ""
     built: bool = False

@@ -10,6 +10,7 @@ from preheat.core.events import Listener, Noted
 from preheat.deploy.service import Mount, Service
 from preheat.deploy.systemd import start_limit_s
 from preheat.library.library import Library
+from preheat.recipes.app_port import at_port
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.deploying.service_terms import ServiceTerms, start_time, unit_user, user_id
 from preheat.verbs.locked_needs import all_required
@@ -28,7 +29,7 @@ def systemd_service(
     environ: Mapping[str, str],
     on_event: Listener,
 ) -> Service:
-    """Return the service of an app that `words`, a `preheat run` with its app, start. Raise UsageError for its user.
+    """Return the service of an app that `words`, a `preheat run` with its app, start. Raise UsageError.
 
     `environ` are this machine's variables: with another PATH than systemd's, a command may mean another program.
     """
@@ -39,7 +40,9 @@ def systemd_service(
         all_required(recipe, library)
     except NotPreloaded as error:
         on_event(Noted("library", f"{error.message}: pull it before the service starts"))
+    at_port(recipe, terms.port)
     front = ("--front", terms.front) if terms.front else ()
+    port = () if terms.port is None else ("--port", str(terms.port))
     allowed = tuple(word for place in permissions.places for word in ("--allow-place", str(place)))
     service = Service(
         name=recipe.name,
@@ -61,7 +64,18 @@ def systemd_service(
     kept = ("--keep",) if permissions.keep else ()
     return replace(
         service,
-        command=(*words, "--library", str(library.root), *allowed, *kept, *timed, "--status", terms.status, *front),
+        command=(
+            *words,
+            "--library",
+            str(library.root),
+            *allowed,
+            *kept,
+            *timed,
+            "--status",
+            terms.status,
+            *front,
+            *port,
+        ),
     )
 
 
