@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from preheat.api.endpoints import read_endpoints
+from preheat.api.addresses.endpoints import read_endpoints
 from preheat.cli.output.sanitize import clean
 from preheat.cli.page_address import read_page as read_page_address
 from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.api.endpoints import require_token
+from preheat.api.addresses.endpoints import require_token
 from preheat.core.errors import LibraryError, UsageError
 from preheat.core.ref import Ref
 from preheat.hubs.hf_api import next_page

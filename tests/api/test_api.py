@@ -12,6 +12,7 @@ from preheat import api
 from preheat.api.mirroring import MirrorTerms
 from preheat.core.errors import LibraryError, NotPreloaded, UsageError
 from preheat.core.events import Event, Noted
+from preheat.core.ref import Ref
 from tests.authority import authority
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import until
@@ -46,6 +47,33 @@ def test_pulled_models_can_be_listed_verified_and_removed(session: api.Session, 
     assert api.prune(session=session).versions == ()
 
 
+def test_upkeep_has_what_its_verbs_have(session: api.Session, hub: FlakyHub, tmp_path: Path) -> None:
+    api.pull(MODEL, session=session)
+    [version] = api.ls("acme/*", session=session).versions
+    with pytest.raises(NotPreloaded, match=r"no model in .* matches nobody/"):
+        api.ls("nobody/*", session=session)
+    assert api.pin(MODEL, session=session) == (version.ref,)
+    with pytest.raises(LibraryError, match="is pinned"):
+        api.plan_remove(MODEL, all_versions=True, session=session)
+    assert api.unpin(MODEL, session=session) == (version.ref,)
+    assert api.unpin(MODEL, session=session) == ()
+
+    snapshot = session.library.find(Ref.parse(MODEL))
+    assert snapshot is not None
+    spoiled = session.library.path(next(one for one in snapshot.files if one.size).digest)
+    spoiled.chmod(0o644)
+    spoiled.write_bytes(bytes(spoiled.stat().st_size))
+    assert len(api.verify(mend=True, session=session).mended) == 1
+    assert api.verify(session=session).left == ()
+
+    session.library.records.remove(snapshot)
+    assert api.plan_prune(session=session).size == 0, "the files are too young"
+    assert api.plan_prune(younger_s=0, session=session).size > 0
+    freed = api.prune(younger_s=0, unread=True, memory_snapshots=True, forget="gone", settle_s=0, session=session)
+    assert freed.blobs > 0
+    assert api.prune(younger_s=0, session=session).blobs == 0
+
+
 def test_a_session_receives_all_events(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority().ca_file))
     told: list[Event] = []
@@ -69,6 +97,7 @@ ref = "{MODEL}"
 """)
     lock = api.lock(str(recipe), session=session)
     assert [str(one.need.ref) for one in lock.needs]
+    assert api.check_lock(str(recipe), session=session).up_to_date
     with pytest.raises(NotPreloaded):
         api.run(str(recipe), session=session)
     api.pull(str(recipe), session=session)

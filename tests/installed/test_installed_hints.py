@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import Preheat, Told
+from tests.flaky_hub import FlakyHub
 from tests.installed.copies import Copy, environment
+from tests.stories.hinted import type_all, world
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -50,3 +52,8 @@ def test_each_hint_that_installs_a_package_works(own: Preheat, own_copy: Copy, t
     assert mirror.event("serving")["url"].startswith("https://")
     assert mirror.kill(signal.SIGTERM).status == 0
     assert scanned(own("pull", "acme/tiny", "--json")) == [], "what the first hint installed is still there"
+
+
+def test_each_command_that_a_message_names_works_outside_a_clone(installed: Preheat, hub: FlakyHub) -> None:
+    world(installed)
+    assert type_all(installed, hub) == []

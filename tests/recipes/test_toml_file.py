@@ -75,7 +75,7 @@ def test_the_hint_names_the_field_that_was_meant(tmp_path: Path, old: str, new: 
     with pytest.raises(UsageError) as caught:
         read_recipe(path)
     assert hint in caught.value.hint
-    assert caught.value.hint.endswith("preheat recipes --form shows the format")
+    assert caught.value.hint.endswith("to see the format: preheat recipes --form")
 
 
 def test_a_view_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:

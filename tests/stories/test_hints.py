@@ -1,6 +1,7 @@
 """Hints: each command that a message names is known here, and works when it is typed."""
 
 import ast
+import importlib
 import json
 import re
 import shlex
@@ -14,7 +15,8 @@ from preheat.cli.parser import VERBS, parser
 from preheat.recipes.builtin_recipes import built_in, names
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
-from tests.stories.caches import hf_cache, write
+from tests.stories.caches import write
+from tests.stories.hinted import FOLLOWED, NAMED, RECIPE, TYPED, follows, type_all, world
 
 SOURCE = Path(parser.__code__.co_filename).parents[1]
 COMMAND = re.compile(rf"\bpreheat (?:{'|'.join(sorted(VERBS, key=len, reverse=True))})\b")
@@ -28,71 +30,6 @@ ELSEWHERE = (
     "recipes/lock_writer.py",
     "verbs/building/docker_context.py",
 )
-
-# Each text of the code that names a command, with the command that a user then types in the folder of `world`; "" for
-# texts that name none to type.
-TYPED = {
-    "run preheat mirror where the container can reach it, and name it in the recipe: env = "
-    '{ HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }': "",
-    "{} in the library that no start opened: preheat prune --unread --yes removes them": "preheat prune --unread --yes",
-    "Basic realm=\"preheat mirror: the token as the password\", charset=\"UTF-8\"": "",
-    "Bearer realm=\"preheat mirror\"": "",
-    "The last line of preheat prove --json": "",
-    "Found by preheat trace on {}, from one start. Files that only later use needs are not in it.": "",
-    "another preheat trace is running in {}": "",
-    "{}: preheat pull and run need --allow-place {}: {}": "preheat pull --allow-place .",
-    "command = […] in [app], or preheat run APP -- CMD": "preheat run preheat.toml -- true",
-    "digests: none shipped; preheat lock pins those that the hub lists": "preheat lock",
-    "do not trust this hub; preheat lock --check lists what changed": "preheat lock --check",
-    "made:APP/NAME, as `preheat trace` writes it": "",
-    "pass the path of a preheat.toml, or a command: preheat run -- CMD": "preheat run -- true",
-    "preheat adopt {}": "preheat adopt hub",
-    "preheat adopt ~/.cache/huggingface": "preheat adopt ~/.cache/huggingface",
-    "preheat lock": "preheat lock",
-    "preheat lock {}": "preheat lock preheat.toml",
-    "preheat lock --check --replay": "preheat lock --check --replay",
-    "preheat lock updates it": "preheat lock",
-    "preheat ls lists all models": "preheat ls",
-    "preheat ls shows the pins": "preheat ls",
-    "preheat mirror": "",
-    "preheat mirror: {}, {}": "",
-    "preheat prove --json > old.json": "",
-    "preheat prune": "preheat prune",
-    "preheat prune --old": "preheat prune --old",
-    "preheat pull": "preheat pull",
-    "preheat pull {}": "preheat pull acme/tiny",
-    "preheat pull {} --endpoint made=URL, from a preheat mirror of the library that has it": "",
-    "preheat pull owner/name; preheat recipes lists the apps that it knows": "preheat recipes",
-    "preheat pull {} for the current version": "preheat pull acme/tiny",
-    "preheat pull {}, when no process changes it": "preheat pull file:plain",
-    "preheat pull OWNER/NAME --endpoint hf={}": "preheat pull acme/tiny --endpoint hf={url}",
-    "preheat recipes": "preheat recipes",
-    "preheat recipes --form shows the format": "preheat recipes --form",
-    "preheat run": "preheat run",
-    "preheat run -- CMD; is a variable in it unset?": "preheat run -- true",
-    "preheat run --network none {} shows it again; docs/trace.md says what to do": "preheat run --network watch",
-    "preheat run{}": "preheat run preheat.toml",
-    "preheat run{} --mmap-weights": "preheat run preheat.toml --mmap-weights",
-    "preheat trace": "",
-    "preheat trace -- python webui.py": "",
-    "preheat unpin {}, then remove it": "preheat unpin acme/tiny",
-    "preheat verify --mend, or pull again": "preheat verify --mend",
-    "run preheat doctor, then try again": "preheat doctor",
-    "run preheat lock while the first hub is available, to record the digests": "preheat lock",
-    "run preheat verify on a machine that can write to the library": "preheat verify",
-    "run preheat verify, or use another base": "preheat verify",
-    "the output of preheat prove gives the reason": "",
-    "the source is damaged: run preheat verify, or download it again": "preheat verify",
-    "use --size-cap {}G or more, or preheat unpin NAME": "preheat unpin acme/tiny",
-    "was it built by preheat build?": "",
-    "{}--dir requires one: see preheat recipes": "preheat recipes",
-    "{}preheat ls lists all models": "preheat ls",
-    "{}preheat recipes lists them": "preheat recipes",
-    "{}. Next: preheat run --locked --network none{} {}": "preheat run --locked preheat.toml",
-    "{}; not replayed: preheat lock --check --replay {} does that": "preheat lock --check preheat.toml",
-    "{}; or make it again: preheat trace": "",
-    "{} is not a report of preheat prove": "",
-}  # fmt: skip
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -126,9 +63,9 @@ def _text(node: ast.AST) -> str:
 
 
 def test_each_command_that_a_message_names_is_run_below() -> None:
-    found = dict(texts())
-    assert sorted(found.keys() - TYPED.keys()) == [], "add the new texts to TYPED, with what to type"
-    assert sorted(TYPED.keys() - found.keys()) == [], "remove the texts that are gone"
+    found, known = dict(texts()), {*TYPED, *FOLLOWED, *NAMED}
+    assert sorted(found.keys() - known) == [], "add the new texts to TYPED, with what to type"
+    assert sorted(known - found.keys()) == [], "remove the texts that are gone"
 
 
 def test_each_option_that_a_hint_names_exists() -> None:
@@ -142,33 +79,20 @@ def test_each_option_that_a_hint_names_exists() -> None:
                 assert named <= known | others, f"{path.name}: {text}"
 
 
-RECIPE = f"""[app]
-name = "small"
-command = [{sys.executable!r}, "-c", "print('listening', flush=True)"]
-ready = "line:listening"
-
-[[needs]]
-ref = "acme/tiny"
-files = ["config.json"]
-"""
-
-
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_each_of_these_commands_works_as_typed(preheat: Preheat, hub: FlakyHub) -> None:
-    write(preheat.folder / "preheat.toml", RECIPE.encode())
-    write(preheat.folder / "plain/config.json", b"{}")
-    for cache in ("hub", ".cache/huggingface/hub"):
-        hf_cache(preheat.folder / cache, "acme/voice", {"config.json": b"{}"})
-    for words in (("pull", "acme/tiny"), ("pin", "acme/tiny"), ("lock",)):
-        assert preheat(*words).status == 0
-    failed = []
-    for command in dict.fromkeys(TYPED.values()):
-        if command:
-            typed = shlex.split(command.format(url=hub.url).replace("~", str(preheat.folder)))
-            told = preheat(*typed[1:])
-            if told.status:
-                failed.append((command, told.status, told.err))
-    assert failed == []
+    world(preheat)
+    assert type_all(preheat, hub) == []
+
+
+def test_the_typed_command_is_that_of_the_text() -> None:
+    assert [(text, command) for text, command in TYPED.items() if not follows(text, command)] == []
+
+
+def test_other_hints_are_followed_by_tests_of_their_own() -> None:
+    for text, (module, name) in FOLLOWED.items():
+        assert callable(getattr(importlib.import_module(module), name)), text
 
 
 # ---- the hint has what was typed
@@ -213,6 +137,43 @@ def test_a_missing_model_leads_to_its_pull_from_the_same_endpoint_into_the_same_
     hint = hint_of(preheat, "pull", "--locked", "--endpoint", endpoint, "--library", library)
     assert hint == f"preheat lock --library {library} --endpoint {endpoint} preheat.toml"
     works(preheat, hint)
+
+
+def test_hints_of_lock_keep_the_app_and_the_library(preheat: Preheat) -> None:
+    app, library = "my apps/preheat.toml", str(preheat.folder / "else where")
+    path = write(preheat.folder / app, RECIPE.encode())
+    kept = f"--library '{library}' '{app}'"
+    words = ("lock", "--check", app, "--library", library)
+    for spoil, hint in (
+        (lambda: None, f"preheat lock {kept}"),
+        (lambda: path.write_text(RECIPE.replace("config", "same")), f"to update it: preheat lock {kept}"),
+    ):
+        spoil()
+        assert hint_of(preheat, *words) == hint
+        works(preheat, hint.partition(": ")[2] or hint)
+        assert preheat(*words).status == 0
+    hint = hint_of(preheat, "lock", "--replay", app, "--library", library)
+    assert hint == f"preheat lock {kept} --check --replay"
+    works(preheat, f"preheat pull {kept}")
+    works(preheat, hint)
+
+
+@pytest.mark.slow
+def test_what_trace_and_status_name_next_works_with_another_library(preheat: Preheat) -> None:
+    library = str(preheat.folder / "else where")
+    write(preheat.folder / "webui.py", b"print('listening', flush=True)")
+    command, output = (sys.executable, "webui.py"), "my app.toml"
+    told = preheat("trace", "-o", output, "--ready", "line:listening", "--library", library, "--", *command)
+    assert told.status == 0, told.err
+    hint = next(line for line in told.out.splitlines() if "Next: " in line).partition("Next: ")[2]
+    assert library in hint
+    works(preheat, hint)
+    write(preheat.folder / "preheat.toml", RECIPE.encode())
+    for verb in ("pull", "lock", "run"):
+        steps = preheat("status", "--library", library, "--json").last["next"]
+        named = [one["command"] for one in steps if one["command"].startswith(f"preheat {verb}")]
+        if verb != "lock" or named:
+            works(preheat, named[0])
 
 
 @pytest.mark.parametrize("name", names())

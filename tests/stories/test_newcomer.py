@@ -42,7 +42,7 @@ def test_the_hint_pulls_a_missing_locked_model(preheat: Preheat, hub: FlakyHub) 
     assert preheat("run", "my app/preheat.toml").status == 0
     (folder / "preheat.toml").write_text(RECIPE.replace("model.safetensors", "*.json"))
     said = preheat("run", "my app/preheat.toml").err
-    assert "hf:acme/tiny differs from the lock; preheat lock 'my app/preheat.toml' updates it" in said
+    assert "hf:acme/tiny differs from the lock; to update it: preheat lock 'my app/preheat.toml'" in said
 
 
 @pytest.mark.parametrize("verb", ["rm", "prune"])

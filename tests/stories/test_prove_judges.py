@@ -48,9 +48,13 @@ def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, re
 @pytest.mark.slow
 def test_a_slower_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     port = recipe("model.safetensors", "config.json")
-    told = preheat("prove", "--observe=0s", "--conditions=warm", "--json")
+    missing = preheat("prove", "preheat.toml", "--compare=old.json", "--json")
+    hint = missing.last["hint"]
+    assert (missing.status, hint) == (2, "preheat prove preheat.toml --json > old.json")
+    command, _, target = hint.partition(" > ")
+    told = preheat(*command.split()[1:], "--observe=0s", "--conditions=warm")
     assert told.status == 0, told.err
-    (preheat.folder / "old.json").write_text(told.out)
+    (preheat.folder / target).write_text(told.out)
     slowed = APP.replace('print("app"', 'import time; time.sleep(2.5); print("app"')
     recipe("model.safetensors", "config.json", app=slowed, port=port)
     told = preheat("prove", "--observe=0s", "--conditions=warm", "--compare=old.json")

@@ -3,7 +3,10 @@
 import hashlib
 import http.server
 import io
+import json
+import shlex
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -336,9 +339,16 @@ def test_made_files_come_from_another_preheats_mirror(site: Site, tmp_path: Path
     assert told.status == 3, told.err
     for words in ("no hub has it", "first start wrote it", "--endpoint made=URL", "preheat trace"):
         assert words in told.err
-    told = bert("run", "app/preheat.toml")
+    told = bert("run", "app/preheat.toml", "--json")
     assert told.status == 5
-    assert "preheat trace" in told.err
+    hint = json.loads(told.err.splitlines()[-1])["hint"]
+    assert "preheat trace -- " in hint
+    running, url = mirroring(anne)
+    cleo = user(tmp_path, "cleo")
+    told = cleo(*shlex.split(hint.partition(";")[0].replace("URL", url))[1:])
+    assert told.status == 0, told.err
+    assert "made:reads/tiktoken" in cleo("ls").out
+    running.kill(signal.SIGTERM)
     _, url = mirroring(anne, "--token-file", str(_token(tmp_path)))
     assert bert("pull", "app/preheat.toml", "--endpoint", f"made={url}").status == 3, "it needs the mirror's token"
     told = bert("pull", "app/preheat.toml", HF_ENDPOINT=url, HF_TOKEN="letmein-0123456789")

@@ -57,7 +57,7 @@ def test_it_is_shown_first_and_then_removed_and_the_app_still_starts(app: Prehea
 def test_the_trace_says_how_much_and_how(traced: Preheat) -> None:
     write_app(traced, DOWNLOADS)
     told = traced("trace", "--", *SCRIPT)
-    assert "3.0 MB in the library that no start opened: preheat prune --unread --yes removes them" in told.out
+    assert "3.0 MB in the library that no start opened; to remove them: preheat prune --unread --yes" in told.out
 
 
 @pytest.mark.parametrize(

@@ -22,27 +22,26 @@ from typing import TYPE_CHECKING
 from preheat.api.plans import execute, plan_adopt, plan_build, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
+from preheat.api.upkeep import ls, pin, prune, remove, status, unpin, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from preheat.api.building import ImageTerms
+    from preheat.api.locking import LockChanges
     from preheat.api.mirroring import MirrorTerms, RunningMirror
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
     from preheat.api.tracing import TraceTerms
-    from preheat.library.upkeep.usage import Survey
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
     from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
-    from preheat.verbs.upkeep.remove import Removal
-    from preheat.verbs.upkeep.status import RecipeStatus, Status
-    from preheat.verbs.upkeep.verify import VerifyResult
 
     Folder = str | PathLike[str]
 
@@ -51,10 +50,12 @@ __all__ = [
     "Settings",
     "adopt",
     "build",
+    "check_lock",
     "execute",
     "lock",
     "ls",
     "mirror",
+    "pin",
     "plan_adopt",
     "plan_build",
     "plan_prune",
@@ -65,9 +66,11 @@ __all__ = [
     "prune",
     "pull",
     "remove",
+    "replay",
     "run",
     "status",
     "trace",
+    "unpin",
     "verify",
     "view",
 ]
@@ -94,15 +97,29 @@ def pull(
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
     """Pin an app's needs to commits, sizes and digests, and write the lock beside its recipe. Raise HubError."""
-    from preheat.recipes.lock_file import lock_path, read_lock
-    from preheat.verbs.lock import keep_lock, pin
+    from preheat.api.locking import lock_app
 
-    session = session or Session()
-    recipe = session.unlocked_recipe(app)
-    path = lock_path(recipe)
-    pinned = pin(recipe, session.sources, session.on_event, session.patience, read_lock(path))
-    keep_lock(path, pinned)
-    return pinned
+    return lock_app(app, session or Session()).now
+
+
+def check_lock(app: str | None = None, *, session: Session | None = None) -> LockChanges:
+    """Compare an app's lock with its recipe and with what the hubs list now; change nothing.
+
+    Raise CheckFailed if there is no lock, HubError if no hub has a need.
+    """
+    from preheat.api.locking import check_app_lock
+
+    return check_app_lock(app, session or Session())
+
+
+def replay(app: str | None = None, *, session: Session | None = None) -> ReplayVerdict:
+    """Start an app from its lock and the library alone, without a network; return how that went.
+
+    Raise CheckFailed if the lock is missing or stale, UsageError if the recipe has no command.
+    """
+    from preheat.api.locking import replay_locked
+
+    return replay_locked(app, session or Session())[1]
 
 
 def view(
@@ -209,66 +226,3 @@ def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session 
     """
     session = session or Session()
     return execute(plan_adopt(*folders, ref=ref, copy=copy, session=session), session=session)
-
-
-def ls(*, session: Session | None = None) -> Survey:
-    """List the versions in the library, with the disk space of each in bytes."""
-    from preheat.library.upkeep.usage import survey
-
-    library = (session or Session()).library
-    return survey(library.records, library.root / "blobs", library.pins)
-
-
-def status(*, session: Session | None = None) -> Status:
-    """Return the state of the library, the app in this folder, what runs, what is stale, and what to do next.
-
-    Sends no request and hashes nothing; reads the library's records and lists its folders.
-    """
-    from pathlib import Path
-
-    from preheat.core.errors import PreheatError
-    from preheat.recipes.lock_file import lock_path, read_lock
-    from preheat.recipes.recipe import FILE_NAME
-    from preheat.verbs.locked_needs import missing_needs
-    from preheat.verbs.upkeep.running_notes import running
-    from preheat.verbs.upkeep.status import app_status, broken_app
-    from preheat.verbs.upkeep.status import status as look
-
-    session = session or Session()
-    path = Path(FILE_NAME).absolute()
-    app: RecipeStatus | None = None
-    if path.is_file():
-        try:
-            recipe = session.unlocked_recipe(None)
-            lock = read_lock(lock_path(recipe))
-            pinned = recipe if lock is None else lock.apply(recipe)
-            app = app_status(recipe, lock, missing_needs(pinned, session.library))
-        except PreheatError as error:
-            app = broken_app(path, error)
-    return look(session.library, app, tuple(running(session.config.state)), session.caches)
-
-
-def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> VerifyResult:
-    """Hash all blobs of the library again, or those of the models `refs`; quarantine corrupt blobs.
-
-    Unmodified blobs that were verified in the last `since_s` seconds are skipped.
-    """
-    from preheat.core.ref import Ref
-    from preheat.verbs.upkeep.remove import recorded
-    from preheat.verbs.upkeep.verify import verify as hash_again
-
-    session = session or Session()
-    only = [recorded(Ref.parse(words), session.library) for words in refs] or None
-    return hash_again(session.library, only, since_s, session.on_event)
-
-
-def remove(*refs: str, session: Session | None = None) -> Removal:
-    """Remove versions, and the blobs that only they need. Raise LibraryError, before any change, if one is pinned."""
-    session = session or Session()
-    return execute(plan_remove(*refs, session=session), session=session)
-
-
-def prune(*, old: bool = False, session: Session | None = None) -> Removal:
-    """Remove unneeded blobs and leftovers of killed processes; with `old`, also versions without a branch or tag."""
-    session = session or Session()
-    return execute(plan_prune(old=old, session=session), session=session)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from preheat.api.upstreams import CONNECTIONS, read_upstreams
+from preheat.api.addresses.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Noted
 from preheat.mirror.access.certificate import given, names_of, own, place

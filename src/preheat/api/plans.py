@@ -94,27 +94,53 @@ def plan_build(app: str | None, terms: ImageTerms, *, session: Session | None = 
     return ImageBuilder(app, session or Session(), terms).plan()
 
 
-def plan_remove(*refs: str, session: Session | None = None) -> RemovalPlan:
+def plan_remove(*refs: str, all_versions: bool = False, session: Session | None = None) -> RemovalPlan:
     """Return the plan to remove versions, and the blobs that only they need: what it frees, and what keeps the rest.
 
     Raise LibraryError if a version is pinned or not in the library.
     """
     from preheat.core.ref import Ref
     from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.remove import plan_removal, recorded
+    from preheat.verbs.upkeep.remove import plan_removal, recorded, versions_of
 
     library = (session or Session()).library
-    return plan_removal([recorded(Ref.parse(words), library) for words in refs], library, Sweep(library.root))
+    versions = {
+        snapshot.ref.at(snapshot.commit): snapshot
+        for ref in map(Ref.parse, refs)
+        for snapshot in (versions_of(ref, library) if all_versions else [recorded(ref, library)])
+    }
+    return plan_removal(list(versions.values()), library, Sweep(library.root))
 
 
-def plan_prune(*, old: bool = False, session: Session | None = None) -> RemovalPlan:
-    """Return the plan to remove unneeded blobs and leftovers; with `old`, also versions without a branch or tag."""
-    from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.prune import PruneOptions
+def plan_prune(
+    *,
+    old: bool = False,
+    unread: bool = False,
+    memory_snapshots: bool = False,
+    younger_s: float = 3600.0,
+    forget: str = "",
+    session: Session | None = None,
+) -> RemovalPlan:
+    """Return the plan to remove unneeded blobs and leftovers; see `prune` for the arguments."""
+    from preheat.verbs.upkeep.prune import PruneOptions, sweep_of
     from preheat.verbs.upkeep.prune import plan_prune as plan
 
     library = (session or Session()).library
-    return plan(library, Sweep(library.root), PruneOptions(old))
+    options = PruneOptions(old, memory_snapshots, younger_s, forget, unread)
+    return plan(library, sweep_of(library, unread=unread), options)
+
+
+def carry_out_removal(plan: RemovalPlan, session: Session, settle_s: float | None = None) -> Removal:
+    """Remove what the plan lists, after `settle_s` seconds for other machines' changes to appear; see `remove`."""
+    from preheat.library.blobs.disk_errors import disk_trouble
+    from preheat.verbs.upkeep.prune import sweep_of
+    from preheat.verbs.upkeep.remove import carry_out
+
+    library = session.library
+    try:
+        return carry_out(plan, library, sweep_of(library, settle_s, unread=plan.unread), session.on_event)
+    except OSError as error:
+        raise disk_trouble(error, library.root) from error
 
 
 @overload
@@ -152,7 +178,4 @@ def execute(
         from preheat.verbs.upkeep.adopt import adopt as take
 
         return take(plan, library, on_event, session.settings.unsafe_files)
-    from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.remove import carry_out
-
-    return carry_out(plan, library, Sweep(library.root), on_event)
+    return carry_out_removal(plan, session)

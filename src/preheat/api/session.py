@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.api.endpoints import origin, read_endpoints, read_token
+from preheat.api.addresses.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.core.errors import CheckFailed, UsageError, did_you_mean
@@ -142,7 +142,7 @@ class Session:
 
     def sources(self, need: Need) -> list[PullSource]:
         """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
-        from preheat.api.pull_hubs import sources_of
+        from preheat.api.addresses.pull_hubs import sources_of
 
         return sources_of(need, self)
 
@@ -156,7 +156,7 @@ class Session:
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""
-        from preheat.api.pull_hubs import hub_of
+        from preheat.api.addresses.pull_hubs import hub_of
 
         return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
@@ -243,9 +243,8 @@ class Session:
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
-            note = (
-                f"stale, used only for the needs that it covers: {'; '.join(stale)}; {_lock_command(words)} updates it"
-            )
+            again = _lock_command(words)
+            note = f"stale, used only for the needs that it covers: {'; '.join(stale)}; to update it: {again}"
             self.on_event(Noted(str(path), note))
         recipe = lock.apply(recipe)
         return self._pinned_only(recipe) if strict else recipe
@@ -276,7 +275,7 @@ class Session:
         if words is not None and is_built_in(words):
             recipe = built_in(words, Path(folder or "").absolute())
         elif folder is not None and words is not None:
-            hint = f"{did_you_mean(words, names())}--dir requires one: see preheat recipes"
+            hint = f"{did_you_mean(words, names())}--dir requires one; to list them: preheat recipes"
             raise UsageError(f"{words} is not a built-in recipe", hint=hint)
         else:
             try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.api.upstreams import CONNECTIONS, read_upstreams
+from preheat.api.addresses.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import HubError, UsageError
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf

@@ -48,6 +48,10 @@ class Parser(argparse.ArgumentParser):
         """Return the names of all options, each with whether a value follows it."""
         return {name: action.nargs != 0 for name, action in self._option_string_actions.items()}
 
+    def arguments(self) -> set[str]:
+        """Return the names of the arguments that are not options."""
+        return {action.dest for action in self._actions if not action.option_strings}
+
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse the arguments, the verb first. Raise UsageError, which names the most similar option."""
         try:

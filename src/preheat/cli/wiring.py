@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.api.endpoints import require_token
+from preheat.api.addresses.endpoints import require_token
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 from preheat.cli.hints import with_typed_hints

@@ -182,8 +182,8 @@ class Ref:
         """Return what to do if the library lacks it: a command, for a hint."""
         if self.hub != MADE:
             return f"preheat pull {self}"
-        mirror = f"preheat pull {self} --endpoint made=URL, from a preheat mirror of the library that has it"
-        return f"{mirror}; or make it again: preheat trace"
+        mirror = f"preheat pull {self} --endpoint made=URL; URL is a mirror of the library that has it"
+        return f"{mirror}; or make it again: preheat trace -- CMD"
 
     def members(self, kind: str) -> "Ref":
         """Return the ref of the members of the archive at this `url`; `kind` is `zip` or `tar`."""

@@ -155,7 +155,7 @@ class Snapshot:
             if listed is None or listed.size != file.size or (same_kind and listed.digest != file.digest):
                 raise IntegrityError(
                     f"{self.ref}: {file.path} does not match the lock",
-                    hint="do not trust this hub; preheat lock --check lists what changed",
+                    hint="do not trust this hub; to list what changed: preheat lock --check",
                 )
         return replace(self, files=tuple(locked.file(file.path) or file for file in self.files))
 

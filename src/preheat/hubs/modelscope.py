@@ -73,7 +73,7 @@ class ModelScope:
                 return snapshot
         raise NotFound(
             f"{ref}: no branch or tag contains the files of that commit",
-            hint=f"preheat pull {ref.at(ref.branch)} for the current version",
+            hint=f"to get the current version: preheat pull {ref.at(ref.branch)}",
         )
 
     @property

@@ -105,7 +105,7 @@ def in_container(env: Mapping[str, str], *, hub: bool) -> dict[str, str]:
     if not any(env.get(name) for name in _HUB_ADDRESSES):
         raise UsageError(
             "this app asks its hub at each start, and a container has none",
-            hint="run preheat mirror where the container can reach it, and name it in the recipe: "
+            hint="where the container can reach it: preheat mirror --listen 0.0.0.0:8000; and name it in the recipe: "
             'env = { HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }',
         )
     return {**asking_hubs(offline({})), **env}

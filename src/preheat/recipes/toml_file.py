@@ -14,7 +14,7 @@ Where = tuple[str | int, ...]
 LARGEST = 64 << 20  # bytes of a recipe or a lock: 30,000 files take 5 MB
 
 _NUL = re.compile(rb"\\(?:u0000|U00000000|x00)")
-_HINT = "preheat recipes --form shows the format"
+_HINT = "to see the format: preheat recipes --form"
 # The types in msgspec's messages.
 _TYPES = {
     "str": "text in quotes",

@@ -113,7 +113,7 @@ def rehash_modified(library: Library, snapshots: Iterable[Snapshot], on_event: L
     if checked.left and not library.writable:
         raise IntegrityError(
             f"{checked.left[0]} in {library.root} does not match its digest",
-            hint="run preheat verify on a machine that can write to the library",
+            hint="on a machine that can write to the library: preheat verify",
         )
     return bool(checked.rotten)
 

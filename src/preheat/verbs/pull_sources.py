@@ -78,7 +78,7 @@ def checked(listed: Snapshot, ref: Ref, selection: FileSelection, library: Libra
     if unknown:
         raise NotFound(
             f"{listed.ref} cannot replace {ref}: the digest of {unknown[0]} at that commit is unknown",
-            hint="run preheat lock while the first hub is available, to record the digests",
+            hint="to record the digests while the first hub is available: preheat lock",
         )
     return kept if known is None else kept.held_to(known.at_paths(kept))
 

@@ -24,7 +24,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if not options.what and not Path(FILE_NAME).is_file():
         raise UsageError(
             f"no model and no app is named, and there is no {FILE_NAME} here",
-            hint="preheat pull owner/name; preheat recipes lists the apps that it knows",
+            hint="preheat pull owner/name; to list the built-in apps: preheat recipes",
         )
     asked = options.what or [FILE_NAME]
     what = [words if wiring.names_app(words) else _named(words, options) for words in asked]

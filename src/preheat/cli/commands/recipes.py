@@ -18,7 +18,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         return 0
     if options.name is not None:
         if not is_built_in(options.name):
-            hint = f"{did_you_mean(options.name, names())}preheat recipes lists them"
+            hint = f"{did_you_mean(options.name, names())}to list them: preheat recipes"
             raise UsageError(f"there is no built-in recipe {options.name!r}", hint=hint)
         text = text_of(options.name)
         facts = _facts(built_in(options.name, Path.cwd()))
@@ -41,7 +41,7 @@ def _locked(recipe: Recipe) -> str:
     count = sum(len(pinned.snapshot.files) for pinned in lock.needs)
     size = sum(pinned.snapshot.size for pinned in lock.needs)
     if not count:
-        return "digests: none shipped; preheat lock pins those that the hub lists"
+        return f"digests: none shipped; to pin those that the hub lists: preheat lock {recipe.name}"
     return f"digests: {count} files ({say_size(size)}) are checked against shipped digests, the others against commits"
 
 

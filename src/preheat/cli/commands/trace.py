@@ -3,9 +3,11 @@
 import argparse
 import signal
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 
 from preheat.api.tracing import TraceTerms, trace_app
+from preheat.cli.hints import as_typed
 from preheat.cli.output.replay_facts import replay_facts
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
@@ -47,7 +49,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     path, traced = terms.output, trace_app(tuple(options.command), wiring, terms)
-    wiring.console.done(_figures(traced, path), _words(traced, path))
+    wiring.console.done(_figures(traced, path), as_typed(_words(traced, path), options))
     traced.require_replayed(path)
     return 0
 
@@ -105,7 +107,8 @@ def _words(traced: Traced, path: Path) -> str:
     lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
     if traced.unread:
         lines.append(
-            f"{say_size(traced.unread)} in the library that no start opened: preheat prune --unread --yes removes them"
+            f"{say_size(traced.unread)} in the library that no start opened; "
+            "to remove them: preheat prune --unread --yes"
         )
     lines += [f"created {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
     lines += [
@@ -122,11 +125,14 @@ def _words(traced: Traced, path: Path) -> str:
         lines.append("no downloads were seen; are the models already in the app's own folder?")
     written = f"written: {path}, {path.with_suffix('.lock')}"
     if traced.replay is None:
-        lines.append(f"{written}; not replayed: preheat lock --check --replay {path} does that")
+        lines.append(f"{written}; not replayed; to replay it: preheat lock --check --replay {quote(str(path))}")
     elif traced.replay.replayed.passed:
         asked = (permission_for(one.need, one.snapshot)[0] for one in found.lock.needs)
         allowed = "".join(f" --allow-place {place}" for place in dict.fromkeys(filter(None, asked)))
-        lines += [found.recipe.verified, f"{written}. Next: preheat run --locked --network none{allowed} {path}"]
+        lines += [
+            found.recipe.verified,
+            f"{written}. Next: preheat run --locked --network none{allowed} {quote(str(path))}",
+        ]
     else:
         lines.append(written)
     return "\n".join(lines)

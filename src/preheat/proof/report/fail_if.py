@@ -60,7 +60,7 @@ class Criterion:
         if measured is None:
             raise CheckFailed(
                 f"{self.text!r} cannot be checked: {self.name} was not measured",
-                hint="the output of preheat prove gives the reason",
+                hint="the figures above give the reason",
             )
         return _COMPARISONS[self.comparison](measured, self.value)
 

@@ -28,6 +28,11 @@ class PruneOptions:
     unread: bool = False
 
 
+def sweep_of(library: Library, settle_s: float | None = None, *, unread: bool) -> Sweep:
+    """Return the sweep of a library; on a network share, it waits `settle_s` seconds for other machines' changes."""
+    return sweep_unread(library, settle_s) if unread else Sweep(library.root, settle_s)
+
+
 def sweep_unread(library: Library, settle_s: float | None = None) -> Sweep:
     """Return a sweep that also removes the files that traced apps downloaded and no start opened.
 

@@ -41,7 +41,7 @@ def not_recorded(ref: Ref, library: Library, typed: str = "") -> NotPreloaded:
     """Return the error for a model that the library has no record of, as `typed`; it names the most similar one."""
     known = {str(record.ref.at(record.ref.branch)) for record in library.records.listed()}
     hint = did_you_mean(str(ref.at(ref.branch)).partition(":")[2], known)
-    return NotPreloaded(f"{typed or ref} is not in {library.root}", hint=f"{hint}preheat ls lists all models")
+    return NotPreloaded(f"{typed or ref} is not in {library.root}", hint=f"{hint}to list all models: preheat ls")
 
 
 def versions_of(ref: Ref, library: Library) -> list[Snapshot]:

@@ -3,23 +3,19 @@
 import argparse
 from collections.abc import Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 
+from preheat import api
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import NotPreloaded
-from preheat.core.ref import Ref
-from preheat.core.snapshot import GLOB
 from preheat.core.units import say_count, say_size
 from preheat.guard.memory_snapshot.saved_memory import FOLDER, SavedMemory, list_saved
-from preheat.library.upkeep.usage import Survey, VersionUsage, survey
-from preheat.verbs.upkeep.remove import not_recorded
+from preheat.library.upkeep.usage import Survey, VersionUsage
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat ls`; return the exit status."""
     library = wiring.library
-    everything = survey(library.records, library.root / "blobs", library.pins)
-    versions = _chosen(everything.versions, options.refs, wiring)
+    everything = api.ls(*options.refs, session=wiring)
+    versions = everything.versions
     memory = [] if options.refs else list_saved(str(library.root / FOLDER))
     figures = {
         "versions": [_facts(version) for version in versions],
@@ -46,30 +42,6 @@ def _memory_facts(saved: SavedMemory) -> dict[str, object]:
         "made": saved.taken,
         "folder": saved.folder,
     }
-
-
-def _chosen(versions: Sequence[VersionUsage], asked: Sequence[str], wiring: Wiring) -> list[VersionUsage]:
-    """Return the versions of the models `asked` for by name or glob, or all. Raise NotPreloaded for no match."""
-    chosen: set[Ref] = set()
-    for words in asked:
-        if GLOB.intersection(words):
-            some = [one for one in versions if any(fnmatchcase(name, words) for name in _names(one.ref))]
-            if not some:
-                where = wiring.library.root
-                raise NotPreloaded(f"no model in {where} matches {words}", hint="preheat ls lists all models")
-        else:
-            ref = Ref.parse(words)
-            some = [one for one in versions if one.ref.at("") == ref.at("")]
-            if not some:
-                raise not_recorded(ref, wiring.library, words)
-        chosen.update(one.ref for one in some)
-    return [one for one in versions if not asked or one.ref in chosen]
-
-
-def _names(ref: Ref) -> tuple[str, ...]:
-    """Return a model's name with its hub and without, and the same with its commit."""
-    whole = [str(one) for one in (ref.at(ref.branch), ref)]
-    return (*whole, *(name.partition(":")[2] for name in whole))
 
 
 def table(versions: Sequence[VersionUsage], everything: Survey) -> str:

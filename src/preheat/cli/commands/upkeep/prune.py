@@ -1,38 +1,37 @@
 """The `preheat prune` command."""
 
 import argparse
-from collections.abc import Callable
 
+from preheat import api
+from preheat.api.plans import carry_out_removal
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
-from preheat.library.blobs.disk_errors import disk_trouble
-from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.prune import PruneOptions, plan_prune, sweep_unread
 from preheat.verbs.upkeep.removal_plan import RemovalPlan
-from preheat.verbs.upkeep.remove import carry_out
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    young_s = read_seconds(options.younger)
-    prune_options = PruneOptions(options.old, options.memory, young_s, options.forget, options.unread)
-    sweep = sweep_unread(wiring.library, _settle_s(options)) if options.unread else sweep_of(options, wiring)
-    return removed(lambda: plan_prune(wiring.library, sweep, prune_options), sweep, options, wiring)
+    plan = api.plan_prune(
+        old=options.old,
+        unread=options.unread,
+        memory_snapshots=options.memory,
+        younger_s=read_seconds(options.younger),
+        forget=options.forget,
+        session=wiring,
+    )
+    return removed(plan, options, wiring)
 
 
-def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse.Namespace, wiring: Wiring) -> int:
-    """Plan a removal, and carry it out with `--yes`; print the result, and return the exit status."""
-    library, done = wiring.library, options.yes
-    try:
-        plan = planning()
-        if done:
-            size = carry_out(plan, library, sweep, wiring.console).size
-        else:
-            plan.tell(wiring.console)
-            size = plan.size
-    except OSError as error:
-        raise disk_trouble(error, library.root) from error
+def removed(plan: RemovalPlan, options: argparse.Namespace, wiring: Wiring) -> int:
+    """Carry out a removal with `--yes`; print the result or the plan, and return the exit status."""
+    done = options.yes
+    if done:
+        settle_s = read_seconds(options.settle) if options.settle else None
+        size = carry_out_removal(plan, wiring, settle_s).size
+    else:
+        plan.tell(wiring.console)
+        size = plan.size
     versions, blobs, leftovers = [str(ref) for ref in plan.versions], len(plan.sweep.blobs), len(plan.sweep.leftovers)
     lines = [f"{name} {'removed' if done else 'would be removed'}" for name in versions]
     snapshots = len(plan.memory)
@@ -56,12 +55,3 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
     }
     wiring.console.done(figures, "\n".join(lines) if options.verbosity else "")
     return 0
-
-
-def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
-    """Return the sweep for these options; on a network share, it waits until other machines see its changes."""
-    return Sweep(wiring.library.root, _settle_s(options))
-
-
-def _settle_s(options: argparse.Namespace) -> float | None:
-    return read_seconds(options.settle) if options.settle else None

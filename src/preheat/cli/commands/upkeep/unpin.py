@@ -19,7 +19,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         raise disk_trouble(error, library.root) from error
     others = [str(one.ref.at(one.commit)) for one in snapshots if str(one.ref.at(one.commit)) not in freed]
     if others:
-        raise Incomplete(f"{others[0]} is not pinned", hint="preheat ls shows the pins", figures={"unpinned": freed})
+        raise Incomplete(f"{others[0]} is not pinned", hint="to list the pins: preheat ls", figures={"unpinned": freed})
     words = "\n".join(f"unpinned {ref}" for ref in freed)
     wiring.console.done({"unpinned": freed}, words if options.verbosity else "")
     return 0

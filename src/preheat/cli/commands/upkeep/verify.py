@@ -1,20 +1,15 @@
 """The `preheat verify` command."""
 
 import argparse
-import glob
 import time
 
+from preheat import api
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, NotPreloaded
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count, say_seconds, say_size, say_some
-from preheat.recipes.recipe import Need
-from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import FileSelection
 from preheat.verbs.upkeep.remove import recorded
-from preheat.verbs.upkeep.verify import verify
 
 _FEW = 3  # blobs to name
 
@@ -23,13 +18,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat verify`; return the exit status."""
     library = wiring.library
     only = [recorded(Ref.parse(words), library) for words in options.refs] or None
-
-    def mend(snapshot: Snapshot, file: File) -> None:
-        need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
-        pull(wiring.sources(need), library, wiring.policy, wiring.console, FileSelection(need.files))
-
     began = time.monotonic()
-    verdict = verify(library, only, read_seconds(options.since), wiring.console, mend if options.mend else None)
+    verdict = api.verify(*options.refs, since_s=read_seconds(options.since), mend=options.mend, session=wiring)
     seconds = time.monotonic() - began
     figures = {
         "blobs": verdict.blobs,

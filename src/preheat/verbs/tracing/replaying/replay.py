@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 from preheat.core.errors import NotReplayed, UsageError
 from preheat.core.events import Listener, Noted
@@ -48,7 +49,7 @@ class ReplayVerdict:
         lacked = "".join(f"\n  missing: {one}" for one in self.missing)
         raise NotReplayed(
             f"the app did not start from {recipe}: {self.replayed.error}{lacked}",
-            hint=f"preheat run --network none {recipe} shows it again; docs/trace.md says what to do",
+            hint=f"to see it again: preheat run --network none {quote(str(recipe))}; docs/trace.md says what to do",
         )
 
 

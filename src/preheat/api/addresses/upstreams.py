@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from preheat.api.endpoints import origin
+from preheat.api.addresses.endpoints import origin
 from preheat.core.errors import UsageError
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.listing import ListingLimit, ListingMemory

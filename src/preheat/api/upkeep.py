@@ -1,0 +1,154 @@
+"""Upkeep of the library from Python: list, pin, verify and remove what it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from preheat.api.plans import plan_prune, plan_remove
+from preheat.api.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from preheat.core.ref import Ref
+    from preheat.core.snapshot import File, Snapshot
+    from preheat.library.library import Library
+    from preheat.library.upkeep.usage import Survey
+    from preheat.verbs.upkeep.remove import Removal
+    from preheat.verbs.upkeep.status import RecipeStatus, Status
+    from preheat.verbs.upkeep.verify import VerifyResult
+
+
+def ls(*refs: str, session: Session | None = None) -> Survey:
+    """List the versions in the library, with the disk space of each in bytes.
+
+    `refs`: only these models, by name or glob (`openai/*`). Raise NotPreloaded for one that matches nothing.
+    """
+    from dataclasses import replace
+
+    from preheat.library.upkeep.usage import survey
+    from preheat.verbs.upkeep.chosen_versions import chosen_versions
+
+    library = (session or Session()).library
+    everything = survey(library.records, library.root / "blobs", library.pins)
+    return replace(everything, versions=tuple(chosen_versions(everything.versions, refs, library)))
+
+
+def status(*, session: Session | None = None) -> Status:
+    """Return the state of the library, the app in this folder, what runs, what is stale, and what to do next.
+
+    Sends no request and hashes nothing; reads the library's records and lists its folders.
+    """
+    from pathlib import Path
+
+    from preheat.core.errors import PreheatError
+    from preheat.recipes.lock_file import lock_path, read_lock
+    from preheat.recipes.recipe import FILE_NAME
+    from preheat.verbs.locked_needs import missing_needs
+    from preheat.verbs.upkeep.running_notes import running
+    from preheat.verbs.upkeep.status import app_status, broken_app
+    from preheat.verbs.upkeep.status import status as look
+
+    session = session or Session()
+    path = Path(FILE_NAME).absolute()
+    app: RecipeStatus | None = None
+    if path.is_file():
+        try:
+            recipe = session.unlocked_recipe(None)
+            lock = read_lock(lock_path(recipe))
+            pinned = recipe if lock is None else lock.apply(recipe)
+            app = app_status(recipe, lock, missing_needs(pinned, session.library))
+        except PreheatError as error:
+            app = broken_app(path, error)
+    return look(session.library, app, tuple(running(session.config.state)), session.caches)
+
+
+def pin(*refs: str, session: Session | None = None) -> tuple[Ref, ...]:
+    """Keep these versions from `prune`, `remove` and a mirror's size cap; return them with their commits."""
+    library = (session or Session()).library
+    snapshots = _recorded(refs, library)
+    for snapshot in snapshots:
+        library.pins.add(snapshot)
+    return tuple(snapshot.ref.at(snapshot.commit) for snapshot in snapshots)
+
+
+def unpin(*refs: str, session: Session | None = None) -> tuple[Ref, ...]:
+    """Undo `pin`; return the versions, with their commits, that were pinned."""
+    library = (session or Session()).library
+    snapshots = _recorded(refs, library)
+    return tuple(snapshot.ref.at(snapshot.commit) for snapshot in snapshots if library.pins.remove(snapshot))
+
+
+def verify(*refs: str, since_s: float = 0.0, mend: bool = False, session: Session | None = None) -> VerifyResult:
+    """Hash all blobs of the library again, or those of the models `refs`; quarantine corrupt blobs.
+
+    Unmodified blobs that were verified in the last `since_s` seconds are skipped. `mend`: download corrupt blobs again.
+    """
+    from preheat.verbs.upkeep.verify import verify as hash_again
+
+    session = session or Session()
+    only = _recorded(refs, session.library) or None
+    return hash_again(session.library, only, since_s, session.on_event, _mender(session) if mend else None)
+
+
+def remove(
+    *refs: str, all_versions: bool = False, settle_s: float | None = None, session: Session | None = None
+) -> Removal:
+    """Remove versions, and the blobs that only they need. Raise LibraryError, before any change, if one is pinned.
+
+    `all_versions`: of these models. `settle_s`: how many seconds to wait for other machines' changes to appear; None:
+    65 for a library on a network share.
+    """
+    from preheat.api.plans import carry_out_removal
+
+    session = session or Session()
+    plan = plan_remove(*refs, all_versions=all_versions, session=session)
+    return carry_out_removal(plan, session, settle_s)
+
+
+def prune(
+    *,
+    old: bool = False,
+    unread: bool = False,
+    memory_snapshots: bool = False,
+    younger_s: float = 3600.0,
+    forget: str = "",
+    settle_s: float | None = None,
+    session: Session | None = None,
+) -> Removal:
+    """Remove unneeded blobs and leftovers of killed processes.
+
+    `old`: also versions without a branch or tag. `unread`: also files that traced apps downloaded and no start opened.
+    `memory_snapshots`: also those of all apps. `younger_s`: keep files that were added in the last so many seconds,
+    since a running pull may need them. `forget`: ignore the views of this machine, which no longer exist. `settle_s`:
+    as for `remove`.
+    """
+    from preheat.api.plans import carry_out_removal
+
+    session = session or Session()
+    plan = plan_prune(
+        old=old, unread=unread, memory_snapshots=memory_snapshots, younger_s=younger_s, forget=forget, session=session
+    )
+    return carry_out_removal(plan, session, settle_s)
+
+
+def _recorded(refs: Sequence[str], library: Library) -> list[Snapshot]:
+    from preheat.core.ref import Ref
+    from preheat.verbs.upkeep.remove import recorded
+
+    return [recorded(Ref.parse(words), library) for words in refs]
+
+
+def _mender(session: Session) -> Callable[[Snapshot, File], None]:
+    """Return a function that downloads a file of a version again."""
+    import glob
+
+    from preheat.recipes.recipe import Need
+    from preheat.verbs.pull import pull
+    from preheat.verbs.pull_sources import FileSelection
+
+    def mend(snapshot: Snapshot, file: File) -> None:
+        need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
+        pull(session.sources(need), session.library, session.policy, session.on_event, FileSelection(need.files))
+
+    return mend
