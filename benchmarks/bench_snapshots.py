@@ -136,6 +136,7 @@ def starts(page: Page, rounds: int) -> dict[str, Times]:
         take("restored", "--memory-snapshot", until="restored from memory")
         for pages in page.folder.parent.glob("library/memory-snapshots/*/*/pages-*.img"):
             with open(pages, "r+b") as dump:
+                dump.seek(pages.stat().st_size // 2)
                 dump.write(b"damage")
         take("damaged, so started", "--memory-snapshot", until="not used")
         with page.run("--memory-snapshot", until="memory"):

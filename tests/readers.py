@@ -27,6 +27,7 @@ from preheat.core.snapshot import File
 from preheat.disk.lfs_pointer import read_pointer
 from preheat.guard import options as guard_options
 from preheat.guard.memory_snapshot import saved_memory
+from preheat.guard.memory_snapshot.intact import Unusable
 from preheat.guard.model.tail import Tail
 from preheat.guard.net import small_http
 from preheat.guard.probes.probes import parse_probe, port_of
@@ -369,10 +370,10 @@ TYPED = {
     "a memory snapshot": on_disk(
         lambda at: saved_memory.read_manifest(str(at)),
         "manifest.json",
-        b'{"format": 1, "key": "0f", "pid": 301, "pipes": ["pipe:[1]", "pipe:[2]"], "port": 0, "start_s": 1.5,'
+        b'{"format": 2, "key": "0f", "pid": 301, "pipes": ["pipe:[1]", "pipe:[2]"], "port": 0, "start_s": 1.5,'
         b' "resident": 4096, "taken": 1.8e9, "loaded": {"/a": [5, 7, 9]}, "code": {"/app": "0f"},'
         b' "parts": {"pages-1.img": [4096, "0f"]}}',
-        saved_memory.Unusable,
+        Unusable,
     ),
     "starts": on_disk(lambda at: History(str(at / "app")), "app", b"1.5\n2.5\n"),
 }

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from preheat.guard.memory_snapshot.intact import Unusable, require_unshared
 from preheat.guard.memory_snapshot.saved_memory import (
     SavedMemory,
-    Unusable,
     list_leftovers,
     publish,
     read_manifest,
     read_saved,
-    require_unshared,
 )
 
 

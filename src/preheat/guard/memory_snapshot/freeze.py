@@ -13,8 +13,9 @@ from preheat.guard.kernel.descriptors import discard_standard_streams, inherit_n
 from preheat.guard.kernel.ports import open_links, remote_peers
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu
+from preheat.guard.memory_snapshot.intact import Unusable, require_unshared
 from preheat.guard.memory_snapshot.loaded_files import code_digest, mapped_files
-from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, Unusable, publish, remove, require_unshared
+from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, publish, remove
 
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/")
 _QUIET_WITHIN_S = 10.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Dict, Iterable, Iterator, List
+from contextlib import suppress
+from typing import Callable, Dict, Iterable, Iterator, List
 
 _CODE = (".py", ".so", ".pth", ".sh")
-_SETTINGS = (".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
+_WATCHED = (*_CODE, ".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
 _MOST = 200_000
 _NO_CODE = ("__pycache__", "node_modules", ".git", "outputs")
 
@@ -31,22 +32,23 @@ def changed_file(files: Files) -> str:
     return next((path for path, state in files.items() if _state(path) != state), "")
 
 
-def code_digest(folder: str) -> str:
+def code_digest(folder: str, hurry: Callable[[], bool] = lambda: False) -> str:
     """Return a digest over names, sizes and times of all code and settings in a folder and the folders below it.
 
-    Virtual environments below it are left out. Raise ValueError if there are too many files.
+    Virtual environments below it are left out. Returns some other text early if `hurry` returns True. Raise ValueError
+    if there are too many files.
     """
     entries = []
-    for path in _code(folder):
-        state = _state(path)
-        if state is not None:
-            entries.append(f"{path}\0{state[0]}\0{state[1]}\n")
+    for entry in _code(folder, hurry):
+        with suppress(OSError):
+            state = entry.stat()
+            entries.append(f"{entry.path}\0{state.st_size}\0{state.st_mtime_ns}\n")
     return hashlib.sha256("".join(sorted(entries)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _code(folder: str) -> Iterator[str]:
+def _code(folder: str, hurry: Callable[[], bool]) -> Iterator[os.DirEntry[str]]:
     waiting, seen = [folder], 0
-    while waiting:
+    while waiting and not hurry():
         place = waiting.pop()
         try:
             with os.scandir(place) as entries:
@@ -59,8 +61,8 @@ def _code(folder: str) -> Iterator[str]:
         if place != folder and any(entry.name == "pyvenv.cfg" for entry in here):
             continue
         for entry in here:
-            if entry.name.endswith(_CODE) or entry.name.endswith(_SETTINGS):
-                yield entry.path
+            if entry.name.endswith(_WATCHED):
+                yield entry
             elif entry.name not in _NO_CODE and entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
 

@@ -13,8 +13,9 @@ from typing import Callable, Iterator, Mapping, Sequence
 
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu, machine_identity
 from preheat.guard.memory_snapshot.freeze import Freezable, freeze
+from preheat.guard.memory_snapshot.intact import Unusable
 from preheat.guard.memory_snapshot.restore import Restorable
-from preheat.guard.memory_snapshot.saved_memory import Unusable, is_written, read_saved, remove
+from preheat.guard.memory_snapshot.saved_memory import erase, is_written, read_saved, remove, unname
 from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Ring, silent
@@ -64,6 +65,7 @@ class MemorySnapshots:
         self.saved_at = float("-inf")  # when the last snapshot was begun, as time.monotonic()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._eraser: threading.Thread | None = None
 
     def notices(self) -> Iterator[str]:
         """Yield the notices for the user since the last call."""
@@ -82,7 +84,9 @@ class MemorySnapshots:
 
     def discard(self, why: str) -> None:
         """Remove the memory snapshot, and report why the app is started instead."""
-        remove(self._place)
+        # The app does not wait until the files are deleted.
+        self._eraser = threading.Thread(target=erase, args=(unname(self._place),), name="erase", daemon=True)
+        self._eraser.start()
         self._say(f"memory snapshot not used: {why}; the app is started as usual")
 
     def fault(self, app: App, ready: Callable[[], bool], hurry: Callable[[], bool]) -> str:
@@ -116,9 +120,10 @@ class MemorySnapshots:
         self._closed.set()
 
     def wait(self) -> None:
-        """Wait for the snapshot that is being made. It fails once the app is stopped."""
-        if self._thread is not None:
-            self._thread.join()
+        """Wait for the snapshot that is being made, which fails once the app is stopped, or for one to be deleted."""
+        for thread in (self._thread, self._eraser):
+            if thread is not None:
+                thread.join()
 
     def _say(self, words: str) -> None:
         self._notices.put(words)

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import stat
-import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Iterator, List, Tuple
+from itertools import count
+from typing import Callable, Dict, Iterator, List, Tuple
 
+from preheat.guard.memory_snapshot.intact import (
+    Check,
+    Parts,
+    Unusable,
+    checks_of,
+    describe_part,
+    first_fault,
+    open_regular,
+    require_private,
+    require_sizes,
+    require_unshared,
+)
 from preheat.guard.memory_snapshot.loaded_files import Files, changed_file, code_digest
 
 FOLDER = "memory-snapshots"  # in the library, with a folder for each app
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
+_SERIAL = count()
 REPORTS = ("log", "stats-dump", "stats-restore")  # written by CRIU, never read by it
 _LONGEST = 16 << 20
 _MOST = 1 << 53  # a number that every JSON parser keeps
-_CHUNK = 4 << 20
-_THREADS = 4
-
-Parts = Dict[str, List[Any]]
-
-
-class Unusable(Exception):
-    """A memory snapshot must not be restored; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class SavedMemory:
     `pid` is the app's PID in its namespace, `pipes` the names of its standard output and error in the dump, `port` the
     port that the guard had chosen, 0 for none. `start_s` is how long the app took until it was ready, `resident` its
     memory in bytes, `taken` the time in seconds since 1970. `loaded` are the files in its memory map; `code` maps
-    folders to digests over the code in them. `parts` maps the dump's files to their size and SHA-256.
+    folders to digests over the code in them. `parts` maps the dump's files to their sizes and digests.
     """
 
     folder: str
@@ -72,7 +75,7 @@ def read_saved(folder: str, key: str) -> SavedMemory | None:
     """
     if not os.path.isdir(folder):
         return None
-    _require_private(folder, folder=True)
+    require_private(folder, folder=True)
     require_unshared(os.path.dirname(folder))
     saved = read_manifest(folder)
     if saved.key != key:
@@ -80,17 +83,20 @@ def read_saved(folder: str, key: str) -> SavedMemory | None:
     path = changed_file(saved.loaded)
     if path:
         raise Unusable(f"{path} has changed")
-    for place, digest in saved.code.items():
-        if _digest_of(place) != digest:
-            raise Unusable(f"code or settings in {place} have changed")
-    _require_parts(folder, saved.parts)
+    _require_names(folder, saved.parts)
+    require_sizes(folder, saved.parts)
+    # All of this is waited for by the app, so it is done side by side; the code takes longest.
+    code = [_code_check(place, digest) for place, digest in saved.code.items()]
+    fault = first_fault([*code, *checks_of(folder, saved.parts)])
+    if fault:
+        raise Unusable(fault)
     return saved
 
 
 def read_manifest(folder: str) -> SavedMemory:
     """Read what is recorded about a memory snapshot, without verifying it. Raise Unusable."""
     try:
-        with open(_regular(os.path.join(folder, _MANIFEST)), "rb") as file:
+        with open(open_regular(os.path.join(folder, _MANIFEST)), "rb") as file:
             text = file.read(_LONGEST + 1)
         fields = json.loads(text) if len(text) <= _LONGEST else {}
         if fields.pop("format") != _FORMAT:
@@ -98,7 +104,7 @@ def read_manifest(folder: str) -> SavedMemory:
         saved = SavedMemory(folder=folder, **fields)
         _require_types(saved)
         return saved
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise Unusable(f"its {_MANIFEST} cannot be read") from error
 
 
@@ -106,9 +112,10 @@ def _require_types(saved: SavedMemory) -> None:
     """Raise ValueError unless all values of a manifest have their types."""
     numbers = (saved.pid, saved.port, saved.start_s, saved.resident, saved.taken)
     states = [number for state in saved.loaded.values() for number in state]
-    parts = [(size, digest) for size, digest in saved.parts.values()]
-    texts = [saved.key, *saved.pipes, *saved.code, *saved.code.values(), *(digest for _, digest in parts)]
-    whole = (saved.pid, saved.port, saved.resident, *states, *(size for size, _ in parts))
+    sizes = [part[0] for part in saved.parts.values()]
+    digests = [digest for part in saved.parts.values() for digest in part[1:]]
+    texts = [saved.key, *saved.pipes, *saved.code, *saved.code.values(), *digests]
+    whole = (saved.pid, saved.port, saved.resident, *states, *sizes)
     if not (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int) for number in whole)
@@ -123,13 +130,7 @@ def publish(saved: SavedMemory, made: str) -> SavedMemory:
 
     Another snapshot of that name is replaced; a crash leaves either the old or the new one, or none.
     """
-    parts: Parts = {}
-    for name in sorted(os.listdir(made)):
-        path = os.path.join(made, name)
-        with open(path, "rb") as file:
-            parts[name] = [os.fstat(file.fileno()).st_size, _sha256(file)]
-            os.fchmod(file.fileno(), 0o600)
-            os.fsync(file.fileno())
+    parts = {name: describe_part(os.path.join(made, name)) for name in sorted(os.listdir(made))}
     whole = SavedMemory(**{**asdict(saved), "parts": parts})
     fields = {name: value for name, value in asdict(whole).items() if name != "folder"}
     descriptor = os.open(os.path.join(made, _MANIFEST), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -145,12 +146,22 @@ def publish(saved: SavedMemory, made: str) -> SavedMemory:
 
 def remove(folder: str) -> None:
     """Remove a memory snapshot, whole or partial: it loses its name first."""
-    gone = f"{folder}.removed-{os.getpid()}"
+    erase(unname(folder))
+
+
+def unname(folder: str) -> str:
+    """Take its name from a memory snapshot, and return the folder that is left to be erased."""
+    gone = f"{folder}.{next(_SERIAL)}.removed-{os.getpid()}"
     try:
         os.rename(folder, gone)
     except OSError:
-        gone = folder
-    shutil.rmtree(gone, ignore_errors=True)
+        return folder
+    return gone
+
+
+def erase(folder: str) -> None:
+    """Delete the files of a memory snapshot that has no name any more."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def list_saved(folder: str) -> List[SavedMemory]:
@@ -193,89 +204,17 @@ def _folders(folder: str) -> Iterator[str]:
                     yield os.path.join(folder, app, key)
 
 
-def _digest_of(place: str) -> str:
-    try:
-        return code_digest(place)
-    except ValueError:
-        return ""
-
-
-def _require_parts(folder: str, parts: Parts) -> None:
-    """Raise Unusable unless exactly these files are there, private, with these sizes and digests."""
+def _require_names(folder: str, parts: Parts) -> None:
     if {*os.listdir(folder)}.difference(REPORTS) != {*parts, _MANIFEST}:
         raise Unusable("files were added or removed")
-    waiting = sorted(parts, key=lambda name: parts[name][0])
-    failed: List[str] = []
-
-    def verify() -> None:
-        while waiting and not failed:
-            try:
-                name = waiting.pop()
-            except IndexError:
-                return
-            try:
-                path = os.path.join(folder, name)
-                _require_private(path, folder=False)
-                with open(_regular(path), "rb") as file:
-                    if [os.fstat(file.fileno()).st_size, _sha256(file)] != parts[name]:
-                        failed.append(f"{name} was altered")
-            except (OSError, Unusable) as error:
-                failed.append(str(error))
-
-    threads = [threading.Thread(target=verify, daemon=True) for _ in range(_THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise Unusable(failed[0])
 
 
-def require_unshared(folder: str) -> None:
-    """Raise Unusable if another user could rename `folder`, or a folder that it is in, and put another in its place.
+def _code_check(place: str, digest: str) -> Check:
+    def check(hurry: Callable[[], bool]) -> str:
+        try:
+            found = code_digest(place, hurry)
+        except ValueError:
+            found = ""
+        return "" if found == digest else f"code or settings in {place} have changed"
 
-    That user could otherwise exchange a dump after it was verified, or read one while it is written: as root, that is
-    everything. Users of folders with the sticky bit, such as /tmp, cannot rename those of others.
-    """
-    trusted = {0, os.geteuid(), os.stat("/").st_uid}  # in a user namespace, root may have another ID
-    place = os.path.realpath(folder)
-    while True:
-        found = os.stat(place)
-        # A group with the number of its user has no other members, by convention.
-        others = 0o002 if found.st_gid in (0, found.st_uid) else 0o022
-        is_open = found.st_mode & others and not found.st_mode & stat.S_ISVTX
-        if found.st_uid not in trusted or is_open:
-            raise Unusable(f"another user could change {place}: use a --library of your own")
-        if place == "/":
-            return
-        place = os.path.dirname(place)
-
-
-def _require_private(path: str, *, folder: bool) -> None:
-    try:
-        found = os.lstat(path)
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}") from error
-    if found.st_uid != os.geteuid():
-        raise Unusable(f"{path} belongs to another user")
-    if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
-        raise Unusable(f"{path} could be read or changed by others")
-
-
-def _regular(path: str) -> int:
-    """Open a regular file that is no symbolic link. Raise OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is not a regular file")
-    return descriptor
-
-
-def _sha256(file: Any) -> str:
-    found, buffer = hashlib.sha256(), bytearray(_CHUNK)
-    view = memoryview(buffer)
-    while True:
-        size = file.readinto(buffer)
-        if not size:
-            return found.hexdigest()
-        found.update(view[:size])
+    return check
