@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preheat.api.plans import execute, plan_adopt, plan_build, plan_prune, plan_pull, plan_remove, plan_view
+from preheat.api.plans import execute, plan_adopt, plan_build, plan_fold, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 from preheat.api.upkeep import ls, pin, prune, remove, status, unpin, verify
@@ -58,6 +58,7 @@ __all__ = [
     "pin",
     "plan_adopt",
     "plan_build",
+    "plan_fold",
     "plan_prune",
     "plan_pull",
     "plan_remove",

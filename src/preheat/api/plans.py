@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from preheat.api.building import ImageTerms
     from preheat.api.pulling import Pulls
     from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import PullPlan
     from preheat.verbs.upkeep.adopt import Adoption
@@ -141,6 +142,33 @@ def carry_out_removal(plan: RemovalPlan, session: Session, settle_s: float | Non
         return carry_out(plan, library, sweep_of(library, settle_s, unread=plan.unread), session.on_event)
     except OSError as error:
         raise disk_trouble(error, library.root) from error
+
+
+def plan_fold(*also: Folder, copy: bool = False, session: Session | None = None) -> FoldPlan:
+    """Find the model folders of apps on this machine, and return which files lie twice, and what one copy would free.
+
+    `also`: further folders to look in. `copy`: files on other filesystems may be copied to the library's. Files that
+    are new or have changed are hashed; the hashes are remembered in the user's state. Raise UsageError for a folder
+    that does not exist, or if this user has no home folder.
+    """
+    from pathlib import Path
+
+    from preheat.core.errors import UsageError
+    from preheat.desk.app_folders import find_app_folders
+    from preheat.verbs.folding.fold_plan import plan_fold as plan
+    from preheat.verbs.folding.hash_memory import HashMemory
+
+    session = session or Session()
+    folders = [Path(folder).absolute() for folder in also]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder", hint="--also names a folder with models, or an app's")
+    home = session.config.home
+    if home is None:
+        raise UsageError("this user has no home folder, in which apps keep models", hint="set HOME")
+    survey = find_app_folders(session.config.environ, home, folders)
+    memory = HashMemory(session.state / "fold" / "hashes.json")
+    return plan(survey, session.library, memory, session.on_event, copy=copy)
 
 
 @overload

@@ -17,7 +17,7 @@ from preheat.disk.regular_file import open_to_write, why
 from preheat.library.blobs.disk_errors import disk_trouble
 
 _INTERRUPTED = 130
-_UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify"))
+_UPKEEP = frozenset(("adopt", "fold", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify"))
 
 
 Command = Callable[[argparse.Namespace, Wiring], int]

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from preheat import __version__
 from preheat.cli.options.build import image_verbs
 from preheat.cli.options.connection_options import add_download_options, add_hub_options
+from preheat.cli.options.fold import FOLD
 from preheat.cli.options.mirror import EXAMPLES, add_mirror_options
 from preheat.cli.options.prove import proof_verbs
 from preheat.cli.options.pull_and_view import (
@@ -279,6 +280,7 @@ _VERBS = (
     *image_verbs(),
     *proof_verbs(_add_app_argument, add_download_options, add_place_options),
     *upkeep_verbs(add_download_options),
+    FOLD,
 )
 
 VERBS = frozenset(name for name, *_ in _VERBS)

@@ -54,7 +54,7 @@ class ModelApp:
     folders: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict, hash=False)
     rewrites: bool = False
     nameless: bool = False
 

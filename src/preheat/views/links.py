@@ -83,10 +83,15 @@ def likely_way(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 
     It depends on the types of the filesystems only: `link` may find that one does not support it after all.
     """
+    possible = possible_ways(root, folder)
+    return next((way for way in ways if way in possible), ways[-1])
+
+
+def possible_ways(root: Path, folder: Path) -> frozenset[str]:
+    """Return the ways that will probably work in `folder` for blobs below `root`, by the types of the filesystems."""
     kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
     possible = {COPY} if kind in _LINKLESS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
-    possible |= {REFLINK} if alone and kind in _REFLINKING else set()
-    return next((way for way in ways if way in possible), ways[-1])
+    return frozenset(possible | ({REFLINK} if alone and kind in _REFLINKING else set()))
 
 
 def require_possible(root: Path, folder: Path, ways: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """The `preheat prove` command."""
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 import msgspec
 
 from preheat.api.proving import Proof, prove_app
+from preheat.cli.output.report_file import writable_report, write_report
 from preheat.cli.typed_units import read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
 from preheat.core.events import Noted
-from preheat.disk.temporary_file import put, tidy
 from preheat.proof.report.comparison import OlderReport, compare, read_older
 from preheat.proof.report.fail_if import Criterion, read_criterion
 from preheat.proof.report.html_page import page
@@ -40,10 +39,10 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     criteria = [read_criterion(text, proof.conditions) for text in options.fail_if]
     criteria += _thresholds(recipe, proof.conditions, wiring)
     older = read_older(Path(options.compare)) if options.compare else None
-    target = _writable(options.report) if options.report else None
+    target = writable_report(options.report, "proof.html") if options.report else None
     report = prove_app(recipe, wiring, proof)
     if target is not None:
-        _write(target, page(report, options.lang))
+        write_report(target, page(report, options.lang))
     unjudged: PreheatError | None = None
     try:
         reasons = _reasons(report, criteria, older)
@@ -105,22 +104,3 @@ def _outbound(report: Report) -> list[str]:
         + "; ".join(one.traffic.places)
         for one in report.online
     ]
-
-
-def _writable(words: str) -> Path:
-    """Return the absolute path of the report; raise UsageError now, before the runs, if it cannot be written."""
-    path = Path(words).absolute()
-    if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise UsageError(f"{path} cannot be written", hint="--report proof.html")
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the report atomically."""
-    tidy(path)
-    try:
-        put(path, lambda aside: aside.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise PreheatError(
-            f"{path} cannot be written: {error.strerror}", hint="--report FILE, in another folder"
-        ) from error

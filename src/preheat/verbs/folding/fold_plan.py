@@ -1,0 +1,278 @@
+"""Fold plan: what lies in the apps' model folders, what of it twice, and what becomes a link; changes nothing."""
+
+import os
+import pwd
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preheat.core.digest import sha256
+from preheat.core.events import Listener, Read, Reading
+from preheat.core.ref import Ref
+from preheat.core.units import say_size
+from preheat.desk.app_folders import AppFolder, AppSurvey
+from preheat.desk.model_apps import ModelApp
+from preheat.disk.filesystem import filesystem_of
+from preheat.disk.free_space import DiskNeed, disk_need, existing
+from preheat.library.library import Library
+from preheat.verbs.folding.hash_memory import HashMemory
+from preheat.verbs.folding.model_files import ModelFile, Unlisted, list_files
+from preheat.verbs.folding.model_hashes import ModelHash, hash_files, unknown_files
+from preheat.views.links import HARDLINK, REFLINK, SYMLINK, possible_ways
+
+LINKED, FOLD, LEFT = "linked", "fold", "left"
+HASHING = "hash"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldFile:
+    """A model file, its hash, and what becomes of it: LINKED already, to FOLD, or LEFT as it is for `reason`.
+
+    `ways`: the kinds of link that its apps accept and its filesystem may support, in order of preference. `copied`: its
+    bytes are on another filesystem than the library, which needs a copy of them.
+    """
+
+    file: ModelFile
+    hash: ModelHash
+    state: str
+    ways: tuple[str, ...] = ()
+    reason: str = ""
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGroup:
+    """All files with the same bytes. `in_library`: the size on disk of a blob that is none of them; else 0.
+
+    `names`: what the library has recorded with this digest, as `REF PATH`.
+    """
+
+    sha256: str
+    files: tuple[FoldFile, ...]
+    in_library: int = 0
+    names: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return the size of each of the files, in bytes."""
+        return self.files[0].file.size
+
+    @property
+    def autov2(self) -> str:
+        """Return the hash as Civitai and AUTOMATIC1111 show it: the first 10 digits of the sha256."""
+        return self.sha256[:10].upper()
+
+    @property
+    def apps(self) -> tuple[ModelApp, ...]:
+        """Return the apps that use the files."""
+        return tuple(dict.fromkeys(app for one in self.files for app in one.file.apps))
+
+    @property
+    def before(self) -> int:
+        """Return the bytes on disk now: of each inode once, and of the library's blob."""
+        return self.in_library + _on_disk(self.files)
+
+    @property
+    def after(self) -> int:
+        """Return the bytes on disk after folding: of one blob, and of each file that is left as it is."""
+        left = [one for one in self.files if one.state == LEFT]
+        shared = len(left) < len(self.files) or self.in_library
+        one = self.in_library or min(one.file.blocks for one in self.files)
+        return (one if shared else 0) + _on_disk(left)
+
+    @property
+    def twice(self) -> int:
+        """Return the bytes on disk of all copies but one."""
+        return self.before - min([self.in_library or self.before, *(one.file.blocks for one in self.files)])
+
+
+@dataclass(frozen=True, slots=True)
+class FoldPlan:
+    """The model folders, their files grouped by content, and those that could not be read.
+
+    `notes`: subject and text about settings that were not read. `disk`: the space that copies need in the library.
+    `copyable`: the bytes that `--copy` would copy.
+    """
+
+    library: Path
+    folders: tuple[AppFolder, ...]
+    groups: tuple[ModelGroup, ...]
+    unread: tuple[Unlisted, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    disk: DiskNeed = field(default_factory=lambda: DiskNeed(Path("/"), 0, 0))
+    copyable: int = 0
+
+    @property
+    def files(self) -> tuple[FoldFile, ...]:
+        """Return all files whose hash is known."""
+        return tuple(one for group in self.groups for one in group.files)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes on disk of all files, each inode once."""
+        return sum(_on_disk(group.files) for group in self.groups)
+
+    @property
+    def twice(self) -> int:
+        """Return the bytes on disk of all copies but one of each file."""
+        return sum(group.twice for group in self.groups)
+
+    @property
+    def saved(self) -> int:
+        """Return the bytes that folding frees."""
+        return sum(group.before - group.after for group in self.groups)
+
+    def of_app(self, app: ModelApp) -> tuple[ModelGroup, ...]:
+        """Return the groups that an app uses."""
+        return tuple(group for group in self.groups if app in group.apps)
+
+
+def plan_fold(
+    survey: AppSurvey,
+    library: Library,
+    memory: HashMemory,
+    on_event: Listener,
+    linked: Mapping[Path, os.stat_result] | None = None,
+    *,
+    copy: bool = False,
+) -> FoldPlan:
+    """List and hash the files of the apps, and decide for each what becomes of it.
+
+    `linked`: files that share their bytes with a blob although they have another inode (reflinks), with their stat
+    results when they were folded. `copy`: files on another filesystem may be copied to the library.
+    """
+    listed = list(list_files(survey.folders, [library.root]))
+    files = [one for one in listed if isinstance(one, ModelFile)]
+    unread = [one for one in listed if isinstance(one, Unlisted)]
+    new = unknown_files(files, memory)
+    on_event(Reading(HASHING, len(new), sum(file.size for file in new)))
+    hashes = hash_files(files, memory, lambda size: on_event(Read(size)))
+    memory.save(file.look for file in files)
+    by_hash: dict[str, list[ModelFile]] = {}
+    for file in files:
+        if (trouble := hashes[file.inode].trouble) != "":
+            unread.append(Unlisted(file.path, trouble))
+        else:
+            by_hash.setdefault(hashes[file.inode].sha256, []).append(file)
+    names = recorded_names(library, by_hash)
+    judge = _Judge(library, linked or {}, copy=copy)
+    groups = []
+    for digest, same in by_hash.items():
+        blob = judge.blob(digest)
+        judged = tuple(judge.file(file, hashes[file.inode], same, blob) for file in same)
+        apart = blob is not None and all((blob.st_dev, blob.st_ino) != file.inode for file in same)
+        in_library = blob.st_blocks * 512 if blob is not None and apart else 0
+        groups.append(ModelGroup(digest, judged, in_library, names.get(digest, ())))
+    groups.sort(key=lambda group: (-group.twice, -group.size, group.sha256))
+    copied = sum(_copied(group) for group in groups)
+    copyable = sum(group.size for group in groups if any(one.reason.endswith(_COPY_HINT) for one in group.files))
+    need = disk_need(existing(library.root), copied)
+    return FoldPlan(library.root, survey.folders, tuple(groups), tuple(unread), survey.notes, need, copyable)
+
+
+def recorded_names(library: Library, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return what the library has recorded with each of these sha256 digests: the ref and the path of each file."""
+    wanted = {f"sha256:{digest}" for digest in digests}
+    refs: dict[Ref, None] = {}
+    for record in library.records.listed() if wanted else ():
+        if any(file.digest in wanted for file in record.files):
+            refs[record.ref] = None
+    found: dict[str, list[str]] = {}
+    for ref in refs:
+        snapshot = library.find(ref)
+        for file in snapshot.files if snapshot is not None else ():
+            if str(file.digest) in wanted:
+                found.setdefault(file.digest.hex, []).append(f"{ref} {file.path}")
+    return {digest: tuple(sorted(names)) for digest, names in found.items()}
+
+
+_COPY_HINT = "--copy puts one copy there"
+
+
+class _Judge:
+    """Decides what becomes of each file."""
+
+    def __init__(self, library: Library, linked: Mapping[Path, os.stat_result], *, copy: bool) -> None:
+        self._library = library
+        self._linked = linked
+        self._copy = copy
+        self._possible: dict[Path, frozenset[str]] = {}
+        self._device = existing(library.root).stat().st_dev
+
+    def blob(self, digest: str) -> os.stat_result | None:
+        try:
+            return self._library.path(sha256(digest)).stat()
+        except OSError:
+            return None
+
+    def file(
+        self, file: ModelFile, known: ModelHash, same: Sequence[ModelFile], blob: os.stat_result | None
+    ) -> FoldFile:
+        if blob is not None and (self._is_linked(file) or (blob.st_dev, blob.st_ino) == file.inode):
+            return FoldFile(file, known, LINKED)
+        ways, reason = self._ways(file)
+        apart = file.look.st_dev != self._device
+        if ways and apart:
+            if blob is None and len({one.inode for one in same}) == 1:
+                ways, reason = (), "it is the only copy, on another filesystem than the library"
+            elif not self._copy:
+                size = say_size(file.size)
+                ways, reason = (), f"it has {size} on another filesystem than the library: {_COPY_HINT}"
+        if not ways:
+            return FoldFile(file, known, LEFT, reason=reason)
+        return FoldFile(file, known, FOLD, ways, copied=apart)
+
+    def _is_linked(self, file: ModelFile) -> bool:
+        then = self._linked.get(file.path)
+        return then is not None and (then.st_ino, then.st_size, then.st_mtime_ns) == (
+            file.look.st_ino,
+            file.look.st_size,
+            file.look.st_mtime_ns,
+        )
+
+    def _ways(self, file: ModelFile) -> tuple[tuple[str, ...], str]:
+        """Return the ways to link a file; if there are none, the reason."""
+        folder = file.path.parent
+        if file.look.st_uid != os.geteuid():
+            return (), f"it belongs to {_user(file.look.st_uid)}"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return (), "its folder is read-only"
+        if folder not in self._possible:
+            self._possible[folder] = possible_ways(self._library.root, folder)
+        possible = self._possible[folder]
+        accepted = [way for way in file.apps[0].links if all(way in app.links for app in file.apps)]
+        ways = tuple(way for way in accepted if way in possible)
+        if not possible & {REFLINK, HARDLINK, SYMLINK}:
+            return (), f"its filesystem, {filesystem_of(folder)}, has no links"
+        if not ways:
+            titles = " and ".join(app.title for app in file.apps if SYMLINK not in app.links)
+            return (), f"it is on another filesystem than the library, and {titles} may not accept symlinks"
+        if os.geteuid() == 0 and any(app.rewrites for app in file.apps):
+            # The mode of a blob does not keep root from writing to it.
+            ways = tuple(way for way in ways if way == REFLINK)
+            titles = " and ".join(app.title for app in file.apps if app.rewrites)
+            return ways, f"{titles} may write to it in place, and as root nothing but a reflink protects the other apps"
+        return ways, ""
+
+
+def _on_disk(files: Iterable[FoldFile]) -> int:
+    """Return the bytes on disk of the files: each inode once, and reflinks of a blob not at all but for one."""
+    inodes = {one.file.inode: one for one in files}.values()
+    own = [one.file.blocks for one in inodes if one.state != LINKED]
+    linked = [one.file.blocks for one in inodes if one.state == LINKED]
+    return sum(own) + max(linked, default=0)
+
+
+def _copied(group: ModelGroup) -> int:
+    """Return the bytes to copy to the library: none if it has the blob, or a file on its filesystem becomes it."""
+    folded = [one for one in group.files if one.state == FOLD]
+    if group.in_library or any(one.state == LINKED for one in group.files):
+        return 0
+    return group.size if folded and all(one.copied for one in folded) else 0
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
