@@ -157,3 +157,9 @@ def test_a_trailing_slash_makes_a_folder_only_in_old_tars(kind: bytes, read: str
         (read, "d"),
         (FILE, "after"),
     ]
+
+
+def test_the_last_file_needs_no_padding() -> None:
+    """Umoci's layers end so."""
+    entries = TarEntries(io.BytesIO(header(b"a", b"00000000003\0") + b"abc"))
+    assert [(entry.name, entries.read(9)) for entry in entries] == [("a", b"abc")]

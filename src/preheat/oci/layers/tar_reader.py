@@ -106,7 +106,11 @@ class TarEntries:
 
     def _header(self) -> bytes | None:
         """Return the block of the next header, or None at the end."""
-        self._skip(self._left + self._pad)
+        self._skip(self._left)
+        padding = self._file.read(self._pad) if self._pad else b""
+        self._at += len(padding)
+        if len(padding) < self._pad:
+            return None  # umoci's last entry has no padding
         self._left = self._pad = 0
         self._count += 1
         if self._count > MOST_ENTRIES:
