@@ -33,6 +33,7 @@ class Faults:
     lose_put: int = 0  # this many final PUT requests succeed without a response
     lie: bool = False  # blobs are something else
     no_mount: bool = False
+    no_ranges: bool = False  # each blob is sent as a whole
 
 
 class Registry:
@@ -47,6 +48,7 @@ class Registry:
         self.uploads: dict[str, bytearray] = {}
         self.asked: list[str] = []
         self.shown: list[str] = []
+        self.sent = 0  # bytes of blobs
         self.tokens: set[str] = set()
         self.turn = threading.Lock()
         self.host = ""
@@ -200,15 +202,25 @@ class _Handler(BaseHTTPRequestHandler):
         body = its.blobs[digest]
         if faults.lie:
             body = body[:-1] + bytes([body[-1] ^ 1])
-        start = int((self.headers.get("Range") or "bytes=0-")[6:].partition("-")[0])
+        asked = self.headers.get("Range")
+        first, _, last = (asked or "bytes=0-")[6:].partition("-")
+        start, end = int(first), min(int(last) + 1 if last else len(body), len(body))
+        if faults.no_ranges:
+            asked, start, end = None, 0, len(body)
         if self.command == "GET" and faults.cut:
             stop = start + faults.cut.pop()
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body) - start))
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
+            self.send_header("Content-Length", str(end - start))
             self.end_headers()
-            self.wfile.write(body[start:stop])
+            self.wfile.write(body[start : min(stop, end)])
             return self._hang_up()
-        return self._say(206 if start else 200, {}, body[start:])
+        with its.turn:
+            its.sent += (end - start) * (self.command == "GET")
+        if not asked:
+            return self._say(200, {}, body)
+        return self._say(206, {"Content-Range": f"bytes {start}-{end - 1}/{len(body)}"}, body[start:end])
 
     def _manifest(self, repository: str, reference: str) -> None:
         its = self.its

@@ -1,5 +1,7 @@
 """Image stores: open layouts, archives and registries by the image names of the command line."""
 
+import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +12,13 @@ from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
 from preheat.oci.local.engine import EngineImage, EngineTarget
 from preheat.oci.local.layout import LayoutTarget, open_layout
-from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, STORES, ImageName, Name
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, STORES, ImageName, Name, read_base
 from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.push import Mounts, RegistryTarget
 from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
+from preheat.verbs.registries.image_hub import WeightsImage
 
 
 class ImageStores:
@@ -24,6 +27,7 @@ class ImageStores:
     def __init__(self, session: Session, plain_http: Sequence[str]) -> None:
         self._session = session
         self._plain_http = frozenset(plain_http)
+        self._weights: dict[str, WeightsImage] = {}
 
     def source(self, place: ImageName) -> ImageSource | None:
         """Open an image for reading; return None for `scratch`. Raise ImageError if there is no image."""
@@ -40,6 +44,22 @@ class ImageStores:
                 return open_oci_archive(place.path, place.tag)
             case _:
                 return DockerArchive(place.path, place.tag)
+
+    def weights(self, words: str) -> WeightsImage:
+        """Return an image in a registry, `docker://REGISTRY/REPOSITORY…`, as a source of files; nothing is asked yet.
+
+        Calls with the same words return the same object. Raise UsageError for anything else.
+        """
+        if words in self._weights:
+            return self._weights[words]
+        place = read_base(words)
+        if place.name is None:
+            raise UsageError(f"{words!r} is not an image in a registry", hint="docker://REGISTRY/REPOSITORY@sha256:HEX")
+        aside = self._session.library.root
+        connect = functools.partial(self._registry, place.name, SOURCE)
+        image = WeightsImage(str(place.name), connect, aside if os.access(aside, os.W_OK) else None)
+        self._weights[words] = image
+        return image
 
     def target(self, place: ImageName, mounts: Mounts, on_bytes: OnBytes) -> Target:
         """Open a target for writing an image. Raise UsageError for a target that cannot be written."""

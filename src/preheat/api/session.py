@@ -18,10 +18,10 @@ from preheat.core.errors import CheckFailed, UsageError, did_you_mean
 from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
+    from preheat.api.image_stores import ImageStores
     from preheat.core.events import Event, Listener
     from preheat.core.ref import Ref
     from preheat.hubs.hub import Hub
-    from preheat.hubs.listing import ListingLimit
     from preheat.library.adopt.known_caches import KnownCaches
     from preheat.library.library import Library
     from preheat.net.http import NetworkSettings, Transport
@@ -160,11 +160,12 @@ class Session:
 
         return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
-    def listing_limit(self, ref: Ref) -> ListingLimit:
-        """Return the limits of a listing of `ref`, which are reported as events."""
-        from preheat.hubs.listing import ListingLimit
+    @functools.cached_property
+    def image_stores(self) -> ImageStores:
+        """Return what opens the images that are sources of files."""
+        from preheat.api.image_stores import ImageStores
 
-        return ListingLimit(ref, self.on_event)
+        return ImageStores(self, self.settings.plain_http)
 
     def _token(self, hub: str, endpoint: str) -> str:
         """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.
@@ -286,10 +287,9 @@ class Session:
                 raise
         for index, need in enumerate(recipe.needs):
             try:
-                view = self.view(need.view)  # raises now, before the download
+                require_names(self.view(need.view), need.to)  # raises now, before the download
             except UsageError as error:
                 raise located(recipe, error, ("needs", index, "view")) from error
-            require_names(view, need.to)
         return recipe.at_places(self.config.environ)
 
 

@@ -32,6 +32,8 @@ class Settings:
     `replace`: move conflicting files in a view's folder aside. `keep`: leave them, and place the rest. Without either,
     conflicting files are an error.
     `allowed_places`: folders outside the app's folder where views may be placed.
+    `images`: images in registries (`docker://REGISTRY/REPOSITORY@sha256:HEX`) that are asked for files before the hubs.
+    `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
     `adopt`: pulls take files from other programs' caches instead of downloading them.
 
     Raise UsageError for invalid values.
@@ -54,6 +56,8 @@ class Settings:
     keep: bool = False
     allowed_places: tuple[Path, ...] = ()
     adopt: bool = True
+    images: tuple[str, ...] = ()
+    plain_http: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= MOST_CONNECTIONS:

@@ -45,5 +45,6 @@ def read_settings(options: argparse.Namespace) -> Settings:
     typed |= {field: read_seconds(given[name]) for name, field in times.items() if name in given}
     if given.get("dir") is not None:
         typed["folder"] = Path(given["dir"])
+    typed |= {name: tuple(given[name]) for name in ("images", "plain_http") if name in given}
     typed["allowed_places"] = tuple(map(Path, given.get("allow_place", ())))
     return Settings(endpoints=tuple(given.get("endpoint", ())), tokens_for=tuple(given.get("token_for", ())), **typed)

@@ -14,6 +14,7 @@ from preheat.core.errors import UsageError
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"
 MADE, ZIP, TAR = "made", "zip", "tar"
+IMAGE = "oci"
 ARCHIVES = (ZIP, TAR)  # each names the members of an archive at a URL, which the library stores instead of the archive
 
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
@@ -38,6 +39,9 @@ _SIGNED = (
     r"|session|sig|policy|pwd)|x-(?:amz|goog)-.*)"
 )
 
+# Its parts are checked by oci.model.image_name when the image is opened.
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*/[a-z0-9][a-z0-9._/-]*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")
+
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
 _MADE_HINT = "made:APP/NAME, as `preheat trace` writes it"
 
@@ -48,6 +52,7 @@ class Ref:
 
     For the hub `url`, the repository is the address including `#sha256=`, which also pins it. For `zip` and `tar` it is
     the address of an archive, and the files are the archive's members. `made` names what an app's first start wrote.
+    For `oci` it is an image, which is only a source of other models' files.
     """
 
     hub: str
@@ -71,6 +76,12 @@ class Ref:
                 return cls(scheme, MODEL, archive.repo, archive.revision)
             case "made":
                 return cls._parse_made(text, rest)
+            case "oci":
+                if not _IMAGE.fullmatch(rest):
+                    raise UsageError(
+                        f"{text!r} is not an image in a registry", hint="oci:REGISTRY/REPOSITORY@sha256:HEX"
+                    )
+                return cls(IMAGE, MODEL, rest)
             case "file":
                 if any(0xD800 <= ord(letter) < 0xE000 for letter in rest):
                     raise UsageError(f"{text!r} names a folder whose name is not UTF-8", hint="rename it")
@@ -134,8 +145,8 @@ class Ref:
                 return self.repo
             case "zip" | "tar":
                 return f"{self.hub}:{self.repo}"
-            case "file":
-                return f"file:{self.repo}"
+            case "file" | "oci":
+                return f"{self.hub}:{self.repo}"
         prefix = "" if self.kind == MODEL else f"{self.kind}s/"
         revision = "" if self.revision == self.branch else f"@{self.revision}"
         return f"{self.hub}:{prefix}{self.repo}{revision}"

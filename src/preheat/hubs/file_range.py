@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hub import Reader
-from preheat.net.http import Transport
 from preheat.net.redirects import same_origin
 from preheat.net.response import Stream
 
@@ -25,10 +25,17 @@ class FileLocation:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class StreamSource(Protocol):
+    """What responses come from: a Transport, or a registry, which adds its authorization."""
+
+    def stream(self, url: str, headers: Mapping[str, str], /) -> Stream:
+        """GET `url` and return the response as a stream, whatever its status; redirects are followed."""
+
+
 class Ranges:
     """Open parts of files through one transport; `read_error` converts an error status to an error. Thread-safe."""
 
-    def __init__(self, transport: Transport, read_error: Callable[[Stream, str], PreheatError]) -> None:
+    def __init__(self, transport: StreamSource, read_error: Callable[[Stream, str], PreheatError]) -> None:
         self._transport = transport
         self._read_error = read_error
         self._whole_only: set[File] = set()

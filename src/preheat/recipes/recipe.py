@@ -8,7 +8,7 @@ from shlex import quote
 import msgspec
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import ARCHIVES, MADE, URL, Ref
+from preheat.core.ref import ARCHIVES, IMAGE, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.places import Places, split_place
@@ -22,9 +22,9 @@ LINKS = ("symlink", "hardlink", "copy")  # the values of `link`
 class Need:
     """A model that an app loads: its ref, the files needed, and the layout in which the app expects them.
 
-    `same` lists other repositories with the same files, verified by digest. `to` renames files and folders in the
-    view. After a lock has pinned `ref` to a commit, `asked_as` is the branch or tag that the app requests, and `locked`
-    contains the files with their digests: all files, or only some of them if `partly`.
+    `same` lists other repositories and images with the same files, verified by digest. `to` renames files and folders
+    in the view. After a lock has pinned `ref` to a commit, `asked_as` is the branch or tag that the app requests, and
+    `locked` contains the files with their digests: all files, or only some of them if `partly`.
 
     `unpack` is `zip` or `tar` if the app reads the members of the archive at `ref`. `link` is the kind of link that the
     app requires, one of `LINKS`; empty if it accepts any. The app can start without an `optional` need. `depends` is
@@ -255,6 +255,8 @@ def check_need(need: Need, depends: Depends | None, where: Where) -> None:
         raise Misread(f"{need.unpack!r} is not a kind of archive: {', '.join(ARCHIVES)}", (*where, "unpack"))
     if need.unpack and (need.ref.hub != URL or need.same):
         raise Misread("only the archive at an https://…#sha256=HEX can be unpacked", (*where, "unpack"))
+    if need.ref.hub == IMAGE:
+        raise Misread("an image is only a source of other models' files: name it in `same`", (*where, "ref"))
     if need.ref.hub in ARCHIVES:
         raise Misread(f'write unpack = "{need.ref.hub}", and the archive\'s address as ref', (*where, "ref"))
     if need.link and need.link not in LINKS:

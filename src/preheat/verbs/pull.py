@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from preheat.core.digest import Digest
-from preheat.core.events import Listener, OptionalMissing, Planned, Read, Reading, Resolved
+from preheat.core.errors import HubError, IntegrityError
+from preheat.core.events import Listener, Noted, OptionalMissing, Planned, Read, Reading, Resolved
 from preheat.core.snapshot import Snapshot
 from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
@@ -167,8 +168,7 @@ def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, 
     """Download, scan and record one model. The files with the digests `taken` are new in the library too."""
     wanted, source, listed, unsafe = need.wanted, need.source, need.listed, need.selection.unsafe
     if need.to_fetch and source is not None and listed is not None:
-        helpers = [source_finder(other, listed) for other in need.sources if other is not source]
-        fetch(need.to_fetch, Way(source.name, source.hub, listed), library, policy, on_event, helpers)
+        _fetch(need, source, listed, library, policy, on_event)
     if need.unpacking is not None:
         return PullResult(_unpack(need, need.unpacking.kind, library, on_event), need.missing)
     if listed is not None:
@@ -182,6 +182,27 @@ def _pull(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, 
         known = None if is_same(listed.ref, need.ref) else library.find(need.ref) if need.ref.pinned else None
         library.record(known or named(listed, need.ref))
     return PullResult(wanted, need.missing)
+
+
+def _fetch(
+    need: NeedPlan, source: PullSource, listed: Snapshot, library: Library, policy: Policy, on_event: Listener
+) -> None:
+    """Download a model's missing files from its source, with the help of the others, or after it if it is the only."""
+    others = tuple(other for other in need.sources if other is not source)
+    way = Way(source.name, source.hub, listed)
+    if not source.only:
+        fetch(need.to_fetch, way, library, policy, on_event, [source_finder(other, listed) for other in others])
+        return
+    try:
+        fetch(need.to_fetch, way, library, policy, on_event)
+    except (HubError, IntegrityError) as error:
+        if not others:
+            raise
+        on_event(Noted(source.name, f"{error.message}; the next source is asked for the rest"))
+        again = plan_need(others, library, on_event, need.selection, resolve_policy(policy))
+        left = lacking(library, again.wanted)
+        if left and again.source is not None and again.listed is not None:
+            _fetch(replace(again, to_fetch=left), again.source, again.listed, library, policy, on_event)
 
 
 def _unpack(need: NeedPlan, kind: str, library: Library, on_event: Listener) -> Snapshot:

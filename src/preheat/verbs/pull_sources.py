@@ -17,11 +17,15 @@ from preheat.verbs.scan import WARN
 
 @dataclass(frozen=True, slots=True)
 class PullSource:
-    """A hub to download a model from, and the model's ref at that hub; `name` is for display."""
+    """A hub to download a model from, and the model's ref at that hub; `name` is for display.
+
+    While an `only` source works, the others are not asked for the files that it has.
+    """
 
     name: str
     hub: Hub
     ref: Ref
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

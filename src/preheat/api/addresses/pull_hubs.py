@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from preheat.core.ref import MADE, hub_of_host
+from preheat.core.errors import UsageError
+from preheat.core.ref import IMAGE, MADE, hub_of_host
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
     from preheat.core.ref import Ref
     from preheat.hubs.hub import Hub
+    from preheat.hubs.listing import ListingLimit
     from preheat.recipes.recipe import Need
     from preheat.verbs.pull_sources import PullSource
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 def sources_of(need: Need, session: Session) -> list[PullSource]:
     """List the sources of a need: its hub's endpoints, then those of its alias repositories.
 
+    The images that the user named come first, and those of the need last.
     A made need has the library first, then preheat mirrors. An unpacked one has its server first, then mirrors and the
     library, which may have its members.
     """
@@ -26,31 +29,43 @@ def sources_of(need: Need, session: Session) -> list[PullSource]:
     found = [
         PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref)
         for ref in (need.ref, *need.same)
+        if ref.hub != IMAGE
         for endpoint in _endpoints(ref, session)
     ]
+    if need.ref.hub == IMAGE:
+        raise UsageError(
+            f"{need.ref} is an image, not a model", hint=f"preheat pull MODEL --from docker://{need.ref.repo}"
+        )
+    images = _images(need, session)
     if need.ref.hub != MADE and not need.unpack:
-        return found
+        return [*(one for one in images if one.only), *found, *(one for one in images if not one.only)]
     from preheat.verbs.kept_hub import KeptHub
 
     kept, ref = KeptHub(session.library), need.stored
     own = PullSource(str(session.library.root), kept, ref)
     if not need.unpack:
-        return [own, *found]
+        return [own, *images, *found]
     mirrors = [PullSource(one, session.hub(ref, one), ref) for one in _mirrors(session)]
-    return [*found, *([own] if kept.has(ref) else []), *mirrors]
+    return [*found, *([own] if kept.has(ref) else []), *images, *mirrors]
 
 
 def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
-    """Return the hub of a ref, at one of its endpoints."""
+    """Return the hub of a ref, at one of its endpoints. The limits of its listings are reported as events."""
+
+    def listing_limit(listed: Ref) -> ListingLimit:
+        from preheat.hubs.listing import ListingLimit
+
+        return ListingLimit(listed, session.on_event)
+
     match ref.hub:
         case "hf" | "made" | "zip" | "tar":  # a preheat mirror serves these as the Hugging Face hub serves a repository
             from preheat.hubs.huggingface import HuggingFace
 
-            return HuggingFace(endpoint, session.transport, token, listing=session.listing_limit)
+            return HuggingFace(endpoint, session.transport, token, listing=listing_limit)
         case "ms":
             from preheat.hubs.modelscope import ModelScope
 
-            return ModelScope(endpoint, session.transport, token, listing=session.listing_limit)
+            return ModelScope(endpoint, session.transport, token, listing=listing_limit)
         case "url":
             from preheat.hubs.url import Url
 
@@ -59,6 +74,22 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
             from preheat.hubs.folder import Folder
 
             return Folder()
+
+
+def _images(need: Need, session: Session) -> list[PullSource]:
+    """List the images that the user named, and those of the need: they have its files, whatever they are called."""
+    named = dict.fromkeys(session.settings.images, True)
+    named |= {f"docker://{ref.repo}": False for ref in need.same if ref.hub == IMAGE}
+    if not named:
+        return []
+    from preheat.verbs.pull_sources import PullSource
+    from preheat.verbs.registries.image_hub import ImageHub
+
+    opened = ((session.image_stores.weights(name), only) for name, only in named.items())
+    return [
+        PullSource(one.name, ImageHub(one, None if need.partly else need.locked), need.stored, only)
+        for one, only in opened
+    ]
 
 
 def _endpoints(ref: Ref, session: Session) -> tuple[str, ...]:

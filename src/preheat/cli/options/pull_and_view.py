@@ -20,6 +20,22 @@ def pull(verb: argparse.ArgumentParser) -> None:
     )
     _hf_words(verb)
     verb.add_argument(
+        "--from",
+        dest="images",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="take the files from an image in a registry, docker://REGISTRY/REPOSITORY@sha256:HEX; the hubs are asked "
+        "only for models that it lacks; repeatable",
+    )
+    verb.add_argument(
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="connect to this registry without TLS; repeatable",
+    )
+    verb.add_argument(
         "--dry-run",
         action="store_true",
         help="show download size, free disk space and estimated time; download nothing",

@@ -88,9 +88,7 @@ class Registry:
         """Open a stream of a blob from byte `start`. Raise HubUnavailable for temporary failures."""
         url = self.url("blobs", str(digest))
         span = {"Range": f"bytes={start}-"} if start else {}
-        stream = self._send_authorized(
-            lambda shown: self._transport.stream(url, {**span, **shown}), url, self.scope(push=False)
-        )
+        stream = self.stream(url, span)
         if stream.status == (206 if start else 200):
             return stream
         status, headers = stream.status, stream.headers
@@ -103,6 +101,15 @@ class Registry:
             f"{self.name.host}/{self.name.repository} cannot serve {digest}: status {status}",
             hint="check that the image is complete: pull it with another client, or push it again",
             end=self.end,
+        )
+
+    def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
+        """GET an address of the registry, or one that it redirects to; return the response, whatever its status.
+
+        Only the registry receives credentials. Raise HubUnavailable if there is no response.
+        """
+        return self._send_authorized(
+            lambda shown: self._transport.stream(url, {**headers, **shown}), url, self.scope(push=False)
         )
 
     def has(self, digest: Digest) -> bool:

@@ -1,0 +1,79 @@
+"""What a pull from an image in a registry takes, beside skopeo: `make bench-registry`; both take turns in the same run.
+
+    python -m benchmarks.bench_registry [--size BYTES] [--runs N] [--place DIR]
+
+The registry is docker-registry, over TLS, on the same machine. preheat verifies each file and syncs it to disk; skopeo
+verifies each layer.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench_build import prepare
+from benchmarks.machine import describe
+from benchmarks.timed import run
+from tests.authority import authority
+from tests.outsiders.test_images import registry
+
+RESULTS = Path(__file__).parent / "results" / "registry.json"
+COMMAND = Path(__file__).parents[1] / ".venv/bin/preheat"
+
+
+def main() -> None:
+    """Measure, print and store the results."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--size", type=int, default=2_000_000_000)
+    words.add_argument("--runs", type=int, default=5)
+    words.add_argument("--place", type=Path)
+    options = words.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="bench-registry-", dir=options.place))
+    try:
+        figures = measure(folder, options.size, options.runs)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
+    """Push an image, and take its files with each program in turn; return the rates in bytes/s."""
+    task = prepare(folder, size)
+    environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), **authority().environ}
+    with registry(folder / "registry") as host:
+        image = f"docker://{host}/bench/weights:1"
+        build = [COMMAND, "build", task.recipe, "--base", "scratch", "--output", image, "--library", task.library]
+        subprocess.run(build, env=environ, check=True, capture_output=True)
+        subprocess.run([COMMAND, "lock", task.recipe], env=environ, check=True, capture_output=True)
+        into = folder / "taken"
+        pull = [COMMAND, "pull", f"file:{task.weights}", "--from", image, "--library", into, "--no-adopt"]
+        sides = {
+            "preheat pull --from": pull,
+            "skopeo copy, to dir:": ["skopeo", "--insecure-policy", "copy", image, f"dir:{into}"],
+            "skopeo copy, to oci:": ["skopeo", "--insecure-policy", "copy", image, f"oci:{into}:1"],
+        }
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(runs):
+            for name, command in sides.items():
+                shutil.rmtree(into, ignore_errors=True)
+                spent = run([str(word) for word in command], environ, folder / "said.txt", 300)
+                if spent.status:
+                    raise SystemExit(f"{name}: {spent.said}")
+                rates[name].append(size / spent.seconds)
+                print(f"  {name:24} {size / spent.seconds / 1e6:6.0f} MB/s, CPU {spent.cpu_s:.2f} s", flush=True)
+    version = subprocess.run(["skopeo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"{size / 1e9:.1f} GB, medians of {runs}, lowest and highest in brackets; {version}")
+    ours = statistics.median(rates["preheat pull --from"])
+    for name, some in rates.items():
+        median = statistics.median(some)
+        print(
+            f"{name:24} {median / 1e6:6.0f} MB/s ({min(some) / 1e6:.0f}-{max(some) / 1e6:.0f}), ours {ours / median:.2f}"
+        )
+    return {"machine": describe(folder), "size": size, "runs": runs, "skopeo": version, "rates": rates}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Images in registries as sources of models' files: `pull --from`."""
