@@ -68,10 +68,8 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
     print(f"{size / 1e9:.1f} GB, medians of {runs}, lowest and highest in brackets; {version}")
     ours = statistics.median(rates["preheat pull --from"])
     for name, some in rates.items():
-        median = statistics.median(some)
-        print(
-            f"{name:24} {median / 1e6:6.0f} MB/s ({min(some) / 1e6:.0f}-{max(some) / 1e6:.0f}), ours {ours / median:.2f}"
-        )
+        median, span = statistics.median(some), f"{min(some) / 1e6:.0f}-{max(some) / 1e6:.0f}"
+        print(f"{name:22} {median / 1e6:6.0f} MB/s ({span}); ours {ours / median:.2f}")
     return {"machine": describe(folder), "size": size, "runs": runs, "skopeo": version, "rates": rates}
 
 
