@@ -12,7 +12,8 @@ from preheat.guard.status.start_times import History
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
-from preheat.proof.start.timeline import CONDITIONS
+from preheat.proof.start.thaw import require_freezing
+from preheat.proof.start.timeline import CONDITIONS, EVERYWHERE, THAWED
 from preheat.recipes.app_port import at_port
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
@@ -44,7 +45,7 @@ class Proof:
     """
 
     rounds: int = 1
-    conditions: tuple[str, ...] = CONDITIONS
+    conditions: tuple[str, ...] = EVERYWHERE
     ready_within_s: float = 1800.0
     observe_s: float = 30.0
     drop_caches: bool = False
@@ -69,6 +70,8 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
     """
     recipe = at_port(fitting(recipe, session.on_event), None)
     require_inside(recipe, session.permissions)
+    if THAWED in proof.conditions:
+        require_freezing(recipe, session.config.environ)
     session.library.prepare(0)
     with _hub(recipe, proof.imitated, session):
         return prove(recipe, _terms(recipe, session, proof), session.view, session.on_event)

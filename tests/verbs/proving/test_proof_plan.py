@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM
+from preheat.proof.start.timeline import COLD, CONDITIONS, EVERYWHERE, PRELOADED, RESTART, THAWED, WARM
 from preheat.verbs.proving.proof_plan import LIMITS, PULL, REHEARSAL, ProofClock, ProofPlan
 
 
 def test_a_plan_counts_all_starts_and_downloads() -> None:
-    plan = ProofPlan(3, CONDITIONS, 2_800_000_000)
+    plan = ProofPlan(3, EVERYWHERE, 2_800_000_000)
     assert plan.steps(1) == (PULL, REHEARSAL, COLD, PRELOADED, WARM, RESTART, LIMITS)
     assert plan.steps(2) == (COLD, PULL, PRELOADED, WARM, RESTART, LIMITS)
+    thawed = ProofPlan(3, CONDITIONS, 2_800_000_000)
+    assert thawed.steps(2) == (COLD, PULL, PRELOADED, WARM, RESTART, THAWED, LIMITS)
+    assert thawed.starts == plan.starts + 3
     assert (plan.starts, plan.downloads, plan.space) == (19, 6, 5_600_000_000)
     cold = ProofPlan(2, (COLD,), 100)
     assert (cold.starts, cold.downloads, cold.space) == (2, 2, 100)

@@ -49,7 +49,7 @@ def _prove(verb: argparse.ArgumentParser) -> None:
         "--conditions",
         default="cold,preloaded,warm,restart",
         metavar="NAMES",
-        help="conditions to measure: cold, preloaded, warm, restart (default: all)",
+        help="conditions to measure: cold, preloaded, warm, restart (default: these), thawed (requires CRIU)",
     )
     verb.add_argument("--report", metavar="FILE", help="write a report with charts to this HTML file")
     verb.add_argument("--lang", choices=["en", "zh"], default="en", help="language of the report (default en)")

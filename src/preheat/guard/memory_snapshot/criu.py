@@ -65,6 +65,28 @@ class Criu:
         return [*command, *_COMMON, *inherited]
 
 
+def why_not(environ: Mapping[str, str]) -> str:
+    """Return why no memory snapshots can be made on this machine, "" if they can; CRIU itself checks the kernel."""
+    try:
+        require_root()
+        criu = Criu.find(environ)
+        checked = subprocess.run(
+            [criu.path, "check"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S, check=False
+        )
+    except (CannotFreeze, OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if checked.returncode == 0:
+        return ""
+    said = checked.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"CRIU reports that this kernel does not support it: {said[-1][:200] if said else 'no reason'}"
+
+
+def require_root() -> None:
+    """Raise CannotFreeze unless this user may run CRIU."""
+    if os.geteuid() != 0:
+        raise CannotFreeze("CRIU needs root")
+
+
 def machine_identity(criu: Criu) -> str:
     """Return a digest of what the memory of a process depends on: kernel, processor and CRIU."""
     kernel = os.uname()

@@ -79,6 +79,7 @@ class ProofFigures(msgspec.Struct, tag_field="event", tag="done", forbid_unknown
     preloaded: StartFigures | UnsetType = UNSET
     warm: StartFigures | UnsetType = UNSET
     restart: StartFigures | UnsetType = UNSET
+    thawed: StartFigures | UnsetType = UNSET
 
 
 def figures(report: Report, failed: Sequence[str] = (), page: str = "") -> ProofFigures:

@@ -9,7 +9,7 @@ import msgspec
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, WARM, Timeline
+from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, THAWED, WARM, Timeline
 
 
 class StartFigures(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,7 +182,8 @@ class Report:
     @property
     def uncounted(self) -> str:
         """Return the reason why network calls could not be counted, or ""."""
-        return next((one.traffic.uncounted for one in self.timelines if one.traffic.uncounted), "")
+        counted = (one for one in self.timelines if one.condition != THAWED)
+        return next((one.traffic.uncounted for one in counted if one.traffic.uncounted), "")
 
     @property
     def line_rate(self) -> float | None:

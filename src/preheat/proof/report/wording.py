@@ -27,6 +27,7 @@ class Wording:
             "preloaded": _("preloaded"),
             "warm": _("warm"),
             "restart": _("restart"),
+            "thawed": _("thawed"),
             "resolve": _("query the hub"),
             "pull": _("pull"),
             "verify": _("verify the rest"),

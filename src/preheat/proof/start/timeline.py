@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-COLD, PRELOADED, WARM, RESTART = CONDITIONS = ("cold", "preloaded", "warm", "restart")
+COLD, PRELOADED, WARM, RESTART, THAWED = CONDITIONS = ("cold", "preloaded", "warm", "restart", "thawed")
+EVERYWHERE = (COLD, PRELOADED, WARM, RESTART)  # THAWED requires root and CRIU
 OFFLINE = (PRELOADED, WARM, RESTART)
 
 
@@ -116,9 +117,10 @@ class Memory:
 class Timeline:
     """One start under one condition. Times are seconds since the process was started; for a restart, since the crash.
 
-    `first_s` is None if the recipe has no first use. `pulled` is None if there was no pull before the start. `imports`
-    is None if no Python process could be observed. `listening_s` is None if no listening socket was seen. `downloading`
-    is when a cold start downloaded. `stayed` is the fraction of the files that eviction left in the page cache.
+    A thawed start begins with the verification of its memory snapshot; its network calls are not counted. `first_s` is
+    None if the recipe has no first use. `pulled` is None if there was no pull before the start. `imports` is None if no
+    Python process could be observed. `listening_s` is None if no listening socket was seen. `downloading` is when a
+    cold start downloaded. `stayed` is the fraction of the files that eviction left in the page cache.
     """
 
     condition: str

@@ -14,11 +14,12 @@ from pathlib import Path
 from preheat.core.errors import AppError, UsageError
 from preheat.guard.kernel.ports import Holder, port_taken, ports_of
 from preheat.guard.kernel.process_tree import family
+from preheat.guard.memory_snapshot.restore import Restorable
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.own_probe import own_probe
-from preheat.guard.process.process import CannotStart, Output, Process
+from preheat.guard.process.process import CannotRestore, CannotStart, Output, Process
 from preheat.guard.witness.connections import Witness
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.start.import_times import ImportLog, read_notes
@@ -76,33 +77,40 @@ def start_once(app: App, first: str, ready_within_s: float, instruments: Instrum
     Without `instruments`, only the readiness probe is observed. Raise AppError with the app's last output if the app
     exits or is not ready in time, or if the first use fails.
     """
-    with _running(app, instruments.witness if instruments else None) as (process, began):
-        return _measured(app, first, ready_within_s, instruments, process, began)
+    with running(app, instruments.witness if instruments else None) as (process, began):
+        return measured(app, first, ready_within_s, instruments, process, began)
 
 
 def restart_once(app: App, first: str, ready_within_s: float, instruments: Instruments | None = None) -> TimedStart:
     """Start `app`, kill it when ready, and restart it at once. Times count from the kill."""
-    with _running(app, None) as (process, began):
-        _await(app, process, began + ready_within_s)
+    with running(app, None) as (process, began):
+        await_ready(app, process, began + ready_within_s)
         crashed = time.monotonic()
         process.signal(signal.SIGKILL)
         process.stop()
-    with _running(app, instruments.witness if instruments else None) as (process, _):
-        return _measured(app, first, ready_within_s, instruments, process, crashed)
+    with running(app, instruments.witness if instruments else None) as (process, _):
+        return measured(app, first, ready_within_s, instruments, process, crashed)
 
 
 @contextlib.contextmanager
-def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float]]:
-    """Start the app, yield the process and its start time, and stop it at the end."""
+def running(
+    app: App, witness: Witness | None, find: Callable[[], Restorable | None] = lambda: None
+) -> Iterator[tuple[Process, float]]:
+    """Start the app, yield the process and its start time, and stop it at the end.
+
+    If `find` returns a memory snapshot, the app is restored from it; the time of `find` belongs to the start.
+    """
     port = port_of(app.ready)
     holder = port_taken(port) if port is not None else None
     if holder is not None:
         raise AppError(str(holder), hint="stop that process first: its responses would be mistaken for the app's")
     began = time.monotonic()
     try:
-        process = Process(app, output=_QUIET, witness=witness)
+        process = Process(app, output=_QUIET, witness=witness, saved=find())
     except CannotStart as error:
         raise AppError(str(error), hint="check the command") from error
+    except CannotRestore as error:
+        raise AppError(f"the app's memory snapshot: {error}", hint="leave out thawed in --conditions") from error
     try:
         yield process, began
     except BaseException:
@@ -111,11 +119,13 @@ def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float
     process.stop()
 
 
-def _measured(
+def measured(
     app: App, first: str, ready_within_s: float, instruments: Instruments | None, process: Process, began: float
 ) -> TimedStart:
+    """Measure a start that has begun, until the app has been used."""
+
     def go() -> tuple[float, float | None]:
-        _await(app, process, time.monotonic() + ready_within_s, instruments.tell if instruments else None)
+        await_ready(app, process, time.monotonic() + ready_within_s, instruments.tell if instruments else None)
         ready_s = time.monotonic() - began
         if not first:
             return ready_s, None
@@ -162,7 +172,8 @@ def read_first(first: str) -> list[str]:
     return command
 
 
-def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
+def await_ready(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
+    """Wait until the app is ready. Raise AppError if it ends, or is not ready at the deadline."""
     others: list[Holder] = []
     probe = own_probe(app.ready, process, others.append)
     began = reported = time.monotonic()

@@ -4,10 +4,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import mean
 
-from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, WARM
+from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, THAWED, WARM
 
 PULL, REHEARSAL, LIMITS = "pull", "rehearsal", "limits"
-_STARTS = {PULL: 0, REHEARSAL: 1, COLD: 1, PRELOADED: 1, WARM: 2, RESTART: 2, LIMITS: 0}  # of the app, in each step
+_STARTS = {
+    PULL: 0,
+    REHEARSAL: 1,
+    COLD: 1,
+    PRELOADED: 1,
+    WARM: 2,
+    RESTART: 2,
+    THAWED: 1,
+    LIMITS: 0,
+}  # of the app, in each step
 _BARE_STARTS = 1.5  # the time of the bare imports, in starts
 
 
@@ -54,7 +63,7 @@ class ProofPlan:
 
     def steps(self, round_: int) -> tuple[str, ...]:
         """Return the steps of a round, in order."""
-        measured = tuple(one for one in (PRELOADED, WARM, RESTART) if one in self.conditions)
+        measured = tuple(one for one in (PRELOADED, WARM, RESTART, THAWED) if one in self.conditions)
         cold = (COLD,) if COLD in self.conditions else ()
         if not self.pulls:
             return cold

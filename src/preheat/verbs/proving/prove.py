@@ -24,7 +24,7 @@ from preheat.proof.report.report import Imitated, MachineLimits, MadeNeed, Repor
 from preheat.proof.start.folder_growth import size_of
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
-from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, WARM, Timeline
+from preheat.proof.start.timeline import COLD, EVERYWHERE, PRELOADED, THAWED, WARM, Timeline
 from preheat.proof.start.trial import read_first
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need, Recipe
@@ -57,7 +57,7 @@ class ProveOptions:
     find: Callable[[Need], Snapshot | None]
     pull: Callable[[Need, Library, Listener], int]
     line: Callable[[Need, Snapshot], Line]
-    conditions: tuple[str, ...] = CONDITIONS
+    conditions: tuple[str, ...] = EVERYWHERE
     drop_caches: bool = False
     imitated: Imitated | None = None
     machine: Mapping[str, object] = field(default_factory=dict)
@@ -216,6 +216,8 @@ class _Round:
                 results.timelines.append(timeline)
                 weights = results.weights
                 results.copies = (size_of([library.root]) + starts.copied) / weights if weights else 0.0
+            elif step == THAWED:
+                results.timelines.append(starts.thawed(StartFolder(home), library))
             else:
                 results.timelines.append(starts.warm(step, StartFolder(home), library))
                 if step == WARM:

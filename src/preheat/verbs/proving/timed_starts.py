@@ -22,7 +22,8 @@ from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.import_times import outermost_names, sum_up
 from preheat.proof.start.observer import ObservedResources, ResourceUse
 from preheat.proof.start.pull_times import PullClock
-from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
+from preheat.proof.start.thaw import UNCOUNTED, Thaw
+from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, THAWED, Memory, Timeline, Traffic, WeightReads
 from preheat.proof.start.trial import Instruments, TimedStart, restart_once, start_once
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.offline_env import offline, online
@@ -33,7 +34,7 @@ from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
 from preheat.verbs.proving.placed_files import Known, built_files, lasting_places
 from preheat.verbs.proving.start_folder import AppEnvironment, StartFolder
-from preheat.verbs.run import network_seen, stopwatch, witness_for
+from preheat.verbs.run import mapping_weights, network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
 
@@ -130,6 +131,18 @@ class Starts:
             started, witness = self._start(environ, roots, ObservedResources(weights), start, lead)
         return self._timeline(condition, started, witness, 0)
 
+    def thawed(self, roots: StartFolder, library: Library) -> Timeline:
+        """Start once, save the ready app's memory, evict it and all files from the page cache, and restore it."""
+        environ = self._offline(roots, library)
+        python = AppPython.of({**environ, **self.recipe.env}, self.recipe.folder, self.recipe.command)
+        code = [str(one) for one in (self.recipe.folder, python.site_packages) if one is not None]
+        memory = roots.folder / "memory"
+        thaw = Thaw.of(self._around.environ, memory, code, lambda: self._evict([library.root, memory]))
+        subject = ObservedResources(self._weights(library))
+        environ |= mapping_weights(environ)
+        started, witness = self._start(environ, roots, subject, thaw.start, counted=False)
+        return self._timeline(THAWED, started, witness, 0)
+
     def unwatched(self, roots: StartFolder, library: Library) -> float:
         """Start warm, observed only by the ready probe; return the seconds until it was ready."""
         environ = self._offline(roots, library)
@@ -171,6 +184,8 @@ class Starts:
         subject: ObservedResources,
         start: Callable[..., TimedStart] = start_once,
         lead: Lead | None = None,
+        *,
+        counted: bool = True,
     ) -> tuple[TimedStart, Witness | str]:
         """Start the app under observation; return the start and its witness, or the reason why there is no witness."""
         roots.caches.mkdir(parents=True, exist_ok=True)
@@ -178,7 +193,7 @@ class Starts:
         app = self._app({**environ, **stopwatch(environ, roots.notes)}, lead)
         witness: Witness | str
         try:
-            witness = witness_for(app)
+            witness = witness_for(app) if counted else UNCOUNTED
         except AppError as error:
             witness = error.message
 
