@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 
 from benchmarks import corpus
+from benchmarks.cold_starts import RATES, ColdStarts
+from benchmarks.cold_starts import WANTED as WANTED_COLD
+from benchmarks.cold_starts import measure as measure_cold
 from benchmarks.machine import describe, load
 from benchmarks.page_starts import WANTED, measure
 
@@ -30,7 +33,13 @@ def main() -> None:
     form.add_argument("--files", type=int, action="append", help="files in the view; repeatable")
     form.add_argument("--page", metavar="RECIPE", type=Path, help="an app with a page, pulled; default: a stand-in")
     form.add_argument("--pairs", type=int, default=12, help="pairs of starts until the page")
+    form.add_argument("--venv", default="", help="a Python that has torch, transformers and gradio, for cold starts")
+    form.add_argument("--cold", type=int, default=0, metavar="ROUNDS", help="only starts from a slow disk, as root")
+    form.add_argument("--rate", type=int, action="append", help="of the slow disk in MB/s; repeatable")
     options = form.parse_args()
+    if options.cold:
+        _cold(options.cold, options.venv, tuple(options.rate or RATES))
+        return
     measured: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
         work = Path(name)
@@ -44,8 +53,25 @@ def main() -> None:
         pairs = measure(options.page, work / "page", options.pairs)
         print(f"{pairs.row()}\nwanted: at most {WANTED}×; load {load()}")
     if options.rounds >= 5 and not options.files and not options.page:
-        kept = {"machine": machine, "files": measured, "page": pairs.document()}
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        _keep(machine=machine, files=measured, page=pairs.document())
+
+
+def _cold(rounds: int, python: str, rates: tuple[int, ...]) -> None:
+    """Measure starts from a slow disk, print a table, and keep it if there were enough rounds."""
+    with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
+        machine, rows = describe(Path(name)), list[ColdStarts]()
+        for row in measure_cold(Path(name), rounds, python, rates):
+            rows.append(row)
+            print(row.row(), flush=True)
+        print(f"wanted from 200 MB/s: at most {WANTED_COLD}×; load {load()}")
+    if rows and rounds >= 5:
+        _keep(cold={"machine": machine, "rows": [row.document() for row in rows]})
+
+
+def _keep(**parts: object) -> None:
+    """Replace parts of the results, and leave the others as they were."""
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**before, **parts}, indent=1) + "\n")
 
 
 def _prepared(folder: Path, count: int) -> Path:

@@ -68,10 +68,10 @@ def measure(recipe: Path | None, work: Path, pairs: int) -> Pairs:
     by_hand: list[float] = []
     by_run: list[float] = []
     sides = ((by_hand, (*app.command,)), (by_run, (str(COMMAND), "run", str(recipe))))
-    placed = _placed(recipe, environ)
+    views = placed(recipe, environ)
     for turn in range(-1, pairs):
         for times, words in sides if turn % 2 else sides[::-1]:
-            hand = {**offline(environ), **placed, **app.env} if times is by_hand else environ
+            hand = {**offline(environ), **views, **app.env} if times is by_hand else environ
             took = _start(words, app.folder, app.ready, hand)
             if turn >= 0:  # the first pair fills the page cache and places the views
                 times.append(took)
@@ -93,14 +93,17 @@ def _stand_in(work: Path) -> Path:
     return recipe
 
 
-def _placed(recipe: Path, environ: dict[str, str]) -> dict[str, str]:
-    """Return the variables that lead an app to its views, as a process of `run` gets them; places the views."""
+def placed(recipe: Path, environ: dict[str, str], python: str = sys.executable) -> dict[str, str]:
+    """Return the variables that lead an app to its views, as a process of `run` gets them; places the views.
+
+    `python` is the app's.
+    """
     words = [
         COMMAND,
         "run",
         str(recipe),
         "--",
-        sys.executable,
+        python,
         "-c",
         "import json, os; print(json.dumps(dict(os.environ)))",
     ]
@@ -117,7 +120,7 @@ def _start(words: tuple[str, ...], folder: Path, url: str, environ: dict[str, st
         words, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        while not _answers(address, f"/{path}"):
+        while not answers(address, f"/{path}"):
             if process.poll() is not None:
                 raise RuntimeError(f"{words[0]} ended with status {process.returncode}")
             time.sleep(_LOOKS_EVERY_S)
@@ -128,7 +131,7 @@ def _start(words: tuple[str, ...], folder: Path, url: str, environ: dict[str, st
         process.wait(30)
 
 
-def _answers(address: str, path: str) -> bool:
+def answers(address: str, path: str) -> bool:
     connection = http.client.HTTPConnection(address, timeout=5)
     try:
         connection.request("GET", path)

@@ -33,7 +33,7 @@ from preheat.guard.net import small_http
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.shim import response_log
 from preheat.guard.status.start_times import History
-from preheat.guard.warm_up import read_ranges
+from preheat.guard.warm_up.warmed_file import read_ranges
 from preheat.guard.witness import strace
 from preheat.guard.witness.name_lookups import asked_of
 from preheat.guard.witness.sockaddr import read_sockaddr

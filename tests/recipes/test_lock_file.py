@@ -62,7 +62,11 @@ def pinned(draw: st.DrawFn) -> Pinned:
 
 
 # Needs with equal fields are the same need.
-LOCKS = st.lists(pinned(), max_size=4, unique_by=lambda one: repr(one.need)).map(lambda needs: Lock(tuple(needs)))
+NEEDS = st.lists(pinned(), max_size=4, unique_by=lambda one: repr(one.need)).map(tuple)
+READS = st.lists(
+    SEGMENT.map("{dir}/%s\t0-4096\n".__mod__).filter(lambda line: line.replace("\t", "")[:-1].isprintable())
+)
+LOCKS = st.builds(Lock, NEEDS, READS.map("".join).filter(lambda text: "'''" not in text))
 
 
 @given(lock=LOCKS)
@@ -86,6 +90,31 @@ def test_applying_a_lock_leaves_other_needs_unchanged(lock: Lock) -> None:
     assert lock.stale(other) == tuple(
         f"{ref} differs from the lock" for ref in dict.fromkeys(n.ref for n in other.needs)
     )
+
+
+def test_a_lock_without_a_start_list_is_read_and_written_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "preheat.lock"
+    path.write_text("version = 1\n")
+    before = read_lock(path)
+    assert before == Lock(())
+    assert "start" not in lock_text(before, tmp_path)
+
+
+def test_what_no_line_of_a_start_list_can_have_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "preheat.lock"
+    path.write_text("version = 1\n[start]\nreads = \"{dir}/a\\u0001\\n{dir}/b\\n{dir}/c'''\\n\\n{dir}/d\"\n")
+    lock = read_lock(path)
+    assert lock is not None
+    keep_lock(path, lock)
+    assert read_lock(path) == Lock((), "{dir}/b\n{dir}/d\n")
+
+
+@pytest.mark.parametrize("words", ["reads = 1", "reads = []", 'read = ""', "reads"])
+def test_a_start_list_of_another_form_is_a_mistake_with_its_line(tmp_path: Path, words: str) -> None:
+    path = tmp_path / "preheat.lock"
+    path.write_text(f"version = 1\n[start]\n{words}\n")
+    with pytest.raises(UsageError, match=r"preheat\.lock"):
+        read_lock(path)
 
 
 @given(lock=LOCKS)

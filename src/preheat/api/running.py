@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from preheat.core.events import Listener
     from preheat.core.snapshot import File, Snapshot
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
+    from preheat.guard.warm_up.start_list import StartList
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need
     from preheat.verbs.locked_needs import Required
@@ -52,7 +53,8 @@ class Guarding:
     Times are in seconds; addresses are `HOST:PORT`; an empty string means none. `ready`: the ready probe, replaces the
     recipe's. `alive`: the liveness probe. `front`: the app's public address, held by the guard; with `standby`, a new
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
-    read the weights into the page cache while the app starts. `memory_snapshot`: restore the app from its memory
+    read what the start reads, the weights and what the lock lists besides, into the page cache while the app starts.
+    `memory_snapshot`: restore the app from its memory
     snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md). `idle_after_s`: save and
     end the app when no client has been connected to its front for so long; the next client restores it; 0: never.
     `port`: the port at which the app listens, if the recipe says how it takes it.
@@ -137,6 +139,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         history=str(session.library.root / "starts" / recipe.name),
         memory=_memory_policy(recipe, needed, environ, session, guarding) if snapshots else None,
         weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
+        start_list=_start_list(recipe, environ) if guarding.warm_up else None,
     )
     leave_process_1()
     options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
@@ -231,6 +234,18 @@ def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, .
         files = snapshot.files
         found += sorted(files, key=_turns(need)) if need.files else files
     return tuple(library.location(file.digest) for file in found)
+
+
+def _start_list(recipe: Recipe, environ: Mapping[str, str]) -> StartList | None:
+    """Return what the app's start reads besides its weights, if its lock has the list."""
+    if not recipe.start_list:
+        return None
+    from preheat.guard.warm_up.start_list import StartList
+    from preheat.recipes.app_python import AppPython
+    from preheat.recipes.places import start_places
+
+    python = AppPython.of(environ, recipe.folder, recipe.command)
+    return StartList(recipe.start_list, start_places(recipe.folder, python))
 
 
 def _turns(need: Need) -> Callable[[File], int]:

@@ -171,7 +171,7 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
         "--no-warm-up",
         dest="warm_up",
         action="store_false",
-        help="do not read the recipe's weights into the page cache",
+        help="do not read the app's weights and start list into the page cache",
     )
     verb.add_argument(
         "--mmap-weights",

@@ -12,6 +12,7 @@ from preheat.guard.model.life import RestartPolicy
 
 if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
+    from preheat.guard.warm_up.start_list import StartList
 
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 
@@ -46,7 +47,8 @@ class GuardSetup:
 
     `publish` makes the app's port reachable from outside a container (guard/net/published_port.py): `port`, or that of
     the probe if it is 0.
-    `warm` is a file that lists the ranges to read into the page cache; the files in `weights` are read after them.
+    `start_list` is what the app's start reads besides its weights; `warm` is a file that lists ranges of files. They
+    are read into the page cache while the app starts, and the files in `weights` after them.
     `memory` is where the app's memory snapshots are; None to make and restore none.
     """
 
@@ -60,6 +62,7 @@ class GuardSetup:
     warm: str = ""
     history: str = ""
     weights: tuple[str, ...] = ()
+    start_list: StartList | None = None
     memory: MemoryPolicy | None = None
 
 

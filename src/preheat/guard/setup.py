@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.memory_snapshots import MemorySnapshots
     from preheat.guard.net.port_relay import Front
     from preheat.guard.net.published_port import PublishedPort
-    from preheat.guard.warm_up import FileRange, WarmUp
+    from preheat.guard.warm_up.warm_up import WarmUp
+    from preheat.guard.warm_up.warmed_file import FileRange
     from preheat.guard.witness.connections import Witness
 
 # Environment variables from which frameworks read their port; values set by the user take precedence.
@@ -67,9 +68,9 @@ def keep(
 
         def tell(event: Event) -> None:
             on_event(event)
-            if isinstance(event, AppStarted) and ranges and not warm:
+            if isinstance(event, AppStarted) and (ranges or stage.start_list) and not warm:
                 # Start warming only after the app: if everything is cached already, the app must not wait for it.
-                warm.append(_warm_up(ranges, closing))
+                warm.append(_warm_up(stage, ranges, closing))
             if published is not None and isinstance(event, Changed) and event.life == "running":
                 published.open()
             if isinstance(event, Changed):
@@ -173,7 +174,7 @@ def _ranges(stage: GuardSetup) -> list[FileRange]:
     """List the file ranges to warm, in order."""
     if not stage.warm and not stage.weights:
         return []
-    from preheat.guard.warm_up import FileRange, read_ranges
+    from preheat.guard.warm_up.warmed_file import FileRange, read_ranges
 
     ranges = []
     if stage.warm:
@@ -185,10 +186,14 @@ def _ranges(stage: GuardSetup) -> list[FileRange]:
     return ranges + [FileRange(path) for path in stage.weights]
 
 
-def _warm_up(ranges: list[FileRange], closing: ExitStack) -> WarmUp:
-    from preheat.guard.warm_up import WarmUp
+def _warm_up(stage: GuardSetup, ranges: list[FileRange], closing: ExitStack) -> WarmUp:
+    from itertools import chain
 
-    warm = WarmUp(ranges)
+    from preheat.guard.warm_up.warm_up import WarmUp
+
+    # An app imports first, and loads its weights then.
+    environment = stage.start_list.ranges() if stage.start_list is not None else ()
+    warm = WarmUp(chain(environment, ranges))
     closing.callback(warm.close)
     return warm
 

@@ -42,6 +42,20 @@ class AppPython:
         named = None if site is None else re.fullmatch(_VERSIONED, site.parent.name)
         return cls(named[1] if named else "", os.uname().machine, _gpu(), prefix, site)
 
+    @property
+    def standard_library(self) -> Path | None:
+        """Return the folder of the standard library; for a virtual environment, that of the Python it was made from."""
+        if self.prefix is None or not self.python:
+            return None
+        lines = _head(self.prefix / "pyvenv.cfg", _LONGEST_SCRIPT).splitlines()
+        pairs = (line.partition(b"=") for line in lines)
+        home = next((os.fsdecode(value.strip()) for name, _, value in pairs if name.strip() == b"home"), "")
+        for prefix in (self.prefix, *([Path(home).parent] if home else [])):
+            folder = prefix / "lib" / f"python{self.python}"
+            if (folder / "os.py").is_file():
+                return folder
+        return None
+
     def version(self, package: str) -> str:
         """Return the version of an installed package; empty if it is not installed."""
         return self.packages.get(_normal(package), "")

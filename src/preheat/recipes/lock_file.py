@@ -54,9 +54,13 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The pinned needs of a recipe, in the recipe's order."""
+    """The pinned needs of a recipe, in the recipe's order.
+
+    `start_list` is what a traced start read besides them (guard/warm_up/start_list.py); empty if it was not traced.
+    """
 
     needs: tuple[Pinned, ...]
+    start_list: str = ""
     _by_need: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,9 +89,10 @@ class Lock:
         return not any(pinned.partly for pinned in self.needs)
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with each need pinned that is in the lock."""
+        """Return the recipe with each need pinned that is in the lock, and with the lock's start list."""
         pins = ((need, self.find(need)) for need in recipe.needs)
-        return replace(recipe, needs=tuple(need if pinned is None else pinned.pin for need, pinned in pins))
+        needs = tuple(need if pinned is None else pinned.pin for need, pinned in pins)
+        return replace(recipe, needs=needs, start_list=self.start_list)
 
 
 def lock_path(recipe: Recipe) -> Path:
@@ -123,9 +128,14 @@ class _LockNeed(msgspec.Struct, forbid_unknown_fields=True):
     depends: DependsForm | None = None
 
 
+class _LockStart(msgspec.Struct, forbid_unknown_fields=True):
+    reads: str = ""
+
+
 class _LockDocument(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     needs: list[_LockNeed] = []
+    start: _LockStart | None = None
 
 
 def read_lock(path: Path) -> Lock | None:
@@ -145,7 +155,8 @@ def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
     try:
         if document.version != VERSION:
             raise Misread(f"lock version {document.version} is not supported, only version {VERSION}", ("version",))
-        return Lock(tuple(_pinned(need, index, folder) for index, need in enumerate(document.needs)))
+        needs = tuple(_pinned(need, index, folder) for index, need in enumerate(document.needs))
+        return Lock(needs, "" if document.start is None else document.start.reads)
     except Misread as error:
         raise mistake(path, body, error) from error
 

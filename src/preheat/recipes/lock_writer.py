@@ -22,7 +22,15 @@ def lock_text(lock: Lock, folder: Path) -> str:
     are joined instead.
     """
     needs = (line for pinned in lock.needs for line in ("", "[[needs]]", *_need(pinned, folder)))
-    return "\n".join((_HEADER, f"version = {VERSION}", *needs, ""))
+    return "\n".join((_HEADER, f"version = {VERSION}", *needs, *_start(lock.start_list), ""))
+
+
+def _start(reads: str) -> Iterable[str]:
+    """Yield a start list as one text, which is parsed in a hundredth of the time that a list of words takes."""
+    lines = [line for line in reads.split("\n") if line and "'''" not in line and line.replace("\t", "").isprintable()]
+    if lines:
+        yield from ("", "# What a traced start read besides, in its order: `run` reads it ahead.", "[start]")
+        yield from ("reads = '''", *lines, "'''")
 
 
 def _need(pinned: Pinned, folder: Path) -> Iterable[str]:

@@ -13,6 +13,9 @@ from preheat.recipes.app_python import AppPython
 
 DIR, HOME, CACHE, TMP, SITE_PACKAGES = "dir", "home", "cache", "tmp", "site-packages"
 NAMES = (DIR, HOME, CACHE, TMP, SITE_PACKAGES)
+PYTHON, ENVIRONMENT = "python", "environment"
+# What many programs use is no app's own environment.
+_SHARED = ("/", "/usr", "/usr/local")
 _PLACE = re.compile(r"\{([a-z-]+)\}(?:/|\Z)")
 
 
@@ -97,6 +100,16 @@ class Places:
         whole = os.path.normpath(path)
         inside = (one for one in spelled if one != "/" and (whole == one or whole.startswith(f"{one}/")))
         return [(one, whole[len(one) + 1 :]) for one in inside]
+
+
+def start_places(folder: Path, python: AppPython) -> dict[str, str]:
+    """Return the folders that a start list may name: the app's, and those of its site-packages, Python and environment.
+
+    `{python}` is the folder of the standard library, `{environment}` the prefix of a virtual or conda environment.
+    """
+    own = python.prefix if python.prefix is not None and str(python.prefix) not in _SHARED else None
+    known = {DIR: folder, SITE_PACKAGES: python.site_packages, PYTHON: python.standard_library, ENVIRONMENT: own}
+    return {name: str(place) for name, place in known.items() if place is not None and str(place) != "/"}
 
 
 _WHY_UNKNOWN = {

@@ -61,7 +61,7 @@ class Recipe:
     at each start, so `run` serves the library to it on loopback. `memory_snapshot`: `run` restores the ready app from
     memory. `port`: what `{port}` stands for, 0 if not set. `thresholds`: figures at which `prove` fails. `path` is
     the file that it was read from. `places` are the folders that `at` of needs may name; None for the app's only.
-    `built_in`: it has no file at `path`.
+    `built_in`: it has no file at `path`. `start_list` is what a traced start read besides, from the lock.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Recipe:
     path: Path | None = None
     places: Places | None = field(default=None, compare=False, repr=False)
     built_in: bool = False
+    start_list: str = field(default="", compare=False, repr=False)
 
     @property
     def typed(self) -> str:

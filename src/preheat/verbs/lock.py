@@ -51,7 +51,7 @@ def pin(
             pinned = _pinned(need, sources_of(need), on_event, patience, earlier)
         if pinned is not None:
             pins.append(pinned)
-    return Lock(tuple(pins))
+    return Lock(tuple(pins), before.start_list)
 
 
 def keep_lock(path: Path, lock: Lock) -> None:

@@ -52,7 +52,9 @@ def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
         env=dict(seen.env),
         needs=tuple(one.need for one in pinned),
     )
-    return Inferred(recipe, Lock(pinned), tuple(sorted(left_out, key=lambda one: (-one.size, one.what))))
+    return Inferred(
+        recipe, Lock(pinned, seen.start_list), tuple(sorted(left_out, key=lambda one: (-one.size, one.what)))
+    )
 
 
 def _pinned(where: str, uses: Sequence[Use]) -> Pinned:

@@ -105,7 +105,8 @@ class Observation:
     of hub clients, `put` the written files that have a hub's bytes. `sees_native`: opens by native code were observed
     completely, so a file without an open was not opened. `first` is the first-use command, which began `used_at`
     seconds after the start; `env` are the app's variables that change what it downloads. `outside` are weights that it
-    read outside of all places, which no recipe can place for another user.
+    read outside of all places, which no recipe can place for another user. `start_list` is what it read of its
+    folder and environment until it was ready (guard/warm_up/start_list.py).
     """
 
     name: str
@@ -129,3 +130,4 @@ class Observation:
     used_at: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     outside: tuple[Made, ...] = ()
+    start_list: str = ""

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.process.process import CannotStart, Output, Process
+from preheat.guard.warm_up.mapped_pages import mapped_pages
 from preheat.guard.witness.connections import Attempt, Witness
 from preheat.guard.witness.file_opens import FANOTIFY, PROC, Open, Opens
 from preheat.guard.witness.strace import STRACE, Strace
@@ -23,8 +24,10 @@ from preheat.library.small_files import read_small
 from preheat.proof.start.import_times import read_notes as read_imports
 from preheat.proof.start.import_times import sum_up
 from preheat.proof.start.timeline import Imports
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
+from preheat.recipes.places import start_places
 from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
 from preheat.verbs.tracing.traced_caches import TracedCaches
@@ -41,7 +44,8 @@ class ObservedStart:
     `how` names the method that detected opens by native code: fanotify, strace or proc. `lost` is set if some of them
     were missed. `attempts` is None if network calls cannot be counted. `caches` are the folders of the app's caches by
     their variables, `new_caches` those that were empty before. The first use began at `used_at` (time.time());
-    `own_ports` are those on which the app listened.
+    `own_ports` are those on which the app listened. `mapped` are the parts of files of its own environment that the
+    app had mapped and used when it was ready.
     """
 
     began: float
@@ -59,6 +63,7 @@ class ObservedStart:
     new_caches: Mapping[str, str] = field(default_factory=dict)
     used_at: float | None = None
     own_ports: frozenset[int] = frozenset()
+    mapped: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -92,6 +97,7 @@ def traced_start(
     notes = workplace / "notes"
     notes.mkdir(parents=True, exist_ok=True)
     used_at, own_ports = None, frozenset[int]()
+    mapped: Mapping[str, Sequence[tuple[int, int]]] = {}
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
@@ -107,6 +113,8 @@ def traced_start(
     try:
         ready, ready_s = await_ready(process, watch, clock, recorder, stopped)
         own_ports = _ports(process)
+        if ready_s is not None:
+            mapped = mapped_pages((member.pid for member in family(process.pid)), _folders(app))
         if ready_s is not None and not stopped():
             if watch.first:
                 used_at = time.time()
@@ -138,7 +146,14 @@ def traced_start(
         caches.new,
         used_at,
         own_ports,
+        mapped,
     )
+
+
+def _folders(app: App) -> tuple[str, ...]:
+    """Return the folders of the app's own environment."""
+    folder = Path(app.cwd or ".").absolute()
+    return tuple(start_places(folder, AppPython.of(app.env or {}, folder, app.command)).values())
 
 
 def _ports(process: Process) -> frozenset[int]:

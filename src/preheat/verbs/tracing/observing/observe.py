@@ -15,7 +15,7 @@ from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_secret
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Reached
 from preheat.recipes.inference.trace_log import TraceLog
-from preheat.recipes.places import Places
+from preheat.recipes.places import Places, start_places
 from preheat.verbs.tracing.observing.app_variables import cache_variables, telling_variables
 from preheat.verbs.tracing.observing.app_weights import looks_like_weights, may_be_weights
 from preheat.verbs.tracing.observing.below_places import below_places
@@ -24,6 +24,7 @@ from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.hub_answers import served_files
 from preheat.verbs.tracing.observing.known_files import known_files
 from preheat.verbs.tracing.observing.opened_files import first_opens, opened_files
+from preheat.verbs.tracing.observing.start_reads import start_list
 from preheat.verbs.tracing.observing.unpacked_archives import archive_kind, unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
 from preheat.verbs.tracing.traced_start import ObservedStart
@@ -127,6 +128,12 @@ def observe(
         first=subject.first,
         used_at=None if seen.used_at is None else seen.used_at - seen.began,
         env=telling_variables(subject.environ) | cache_variables(subject.environ, subject.folder),
+        start_list=start_list(
+            seen,
+            start_places(subject.folder, environment),
+            written,
+            {*taken, *known.paths, *(one.path for one in made)},
+        ),
         outside=tuple(_outside(had, places, known.paths, environment.prefix, hashes)),
     )
     sources = {loaded_one.digest.hex: path for loaded_one, path in archives.values()}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.recipes.inference.infer import Inferred
-from preheat.recipes.lock_file import Lock
 from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK
 from preheat.verbs.tracing.replaying.replayed_start import INTERRUPTED, Replayed
 
@@ -119,4 +118,6 @@ def linked(inferred: Inferred, kind: str, which: Sequence[int]) -> Inferred:
         replace(pinned, need=replace(pinned.need, link=kind)) if pinned.need in chosen else pinned
         for pinned in inferred.lock.needs
     )
-    return replace(inferred, recipe=replace(inferred.recipe, needs=needs), lock=Lock(tuple(pins)))
+    return replace(
+        inferred, recipe=replace(inferred.recipe, needs=needs), lock=replace(inferred.lock, needs=tuple(pins))
+    )
