@@ -168,6 +168,24 @@ def test_an_app_killed_in_its_container_is_restarted(engine: Engine, container: 
     assert until(lambda: ready(engine, container), 60)
 
 
+def test_an_app_whose_start_script_ends_is_served_restarted_and_stopped(engine: Engine) -> None:
+    script = f"/python3 -u -c '{WEB}' 8000 & exit 0"
+    start = ["/guard.pyz", *START, "--", "/bin/sh", "-c", script]
+    name = engine(
+        "run", "--detach", "--network=none", "-e", "LOADS_S=1", "--entrypoint", "/python3", engine.image, *start
+    )
+    try:
+        assert until(lambda: ready(engine, name), 60), engine("logs", name)
+        assert "the processes that it left running are the app" in both(engine, name)
+        engine.run("exec", name, "/python3", "-c", KILL)
+        assert until(lambda: "start 2" in both(engine, name), 60), both(engine, name)
+        assert until(lambda: ready(engine, name), 60)
+        engine("stop", "--time", "20", name)
+        assert engine("inspect", "-f", "{{.State.ExitCode}}", name) == "143"
+    finally:
+        engine.run("rm", "-f", name)
+
+
 def both(engine: Engine, container: str) -> str:
     done = engine.run("logs", container)
     return done.stdout + done.stderr

@@ -128,13 +128,3 @@ def test_other_capitals_are_named(preheat: Preheat) -> None:
     assert told.status == 5
     assert "has hf:acme/tiny: capital letters count" in " ".join(told.err.split())
     assert Library(preheat.library).find(Ref.parse("Acme/Tiny")) is None
-
-
-# ---- a start script that ends
-
-
-def test_a_start_script_that_leaves_the_app_behind_is_told_to_stay(preheat: Preheat) -> None:
-    write(preheat.folder / "start.sh", b"#!/bin/sh\nsleep 100 &\nexit 0\n").chmod(0o755)
-    told = preheat("run", "--ready", "tcp:1", "--json", "--", "./start.sh")
-    assert '"life":"stopped"' in told.err
-    assert "were ended with it (1): its command must stay in the foreground" in told.err

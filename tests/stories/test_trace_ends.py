@@ -60,6 +60,23 @@ def page(port: int) -> str:
     return f"import http.server\n{READS}\n{serves}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["&", "daemon"])
+def test_a_start_script_that_ends_is_traced_and_replayed_in_the_processes_that_it_left(
+    traced: Preheat, way: str
+) -> None:
+    daemon = "import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n" if way == "daemon" else ""
+    write_app(traced, f"{daemon}import time\ntime.sleep(0.5)\n{page(free_port())}")
+    (traced.folder / "start_app.sh").write_text(
+        f"#!/bin/bash\n{' '.join(SCRIPT)} {'&' if way == '&' else ''}\nexit 0\n"
+    )
+    told = traced("trace", "--json", "--", "bash", "start_app.sh")
+    assert told.status == 0, told.err
+    [need] = told.last["needs"]
+    assert [file["path"] for file in need["files"]] == ["model.safetensors"]
+    assert "the processes that it left running are observed" in told.out + told.err
+
+
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_trace_during_the_first_use_and_the_recipe_is_written(traced: Preheat, number: int) -> None:

@@ -30,7 +30,9 @@ def test_it_observes_memory_sockets_files_and_their_growth(tmp_path: Path) -> No
         [sys.executable, "-c", APP, str(tmp_path / "caches" / "w.bin")], stdout=subprocess.PIPE
     ) as process:
         try:
-            with Observer(process.pid, began, ObservedResources(growth=FolderGrowth([tmp_path / "caches"]))) as gauge:
+            with Observer(
+                lambda: process.pid, began, ObservedResources(growth=FolderGrowth([tmp_path / "caches"]))
+            ) as gauge:
                 assert process.stdout is not None
                 assert process.stdout.readline() == b"done\n"
                 took = time.monotonic() - began
@@ -53,7 +55,7 @@ def test_it_uses_little_cpu_time(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", APP, str(tmp_path / "w.bin")], stdout=subprocess.DEVNULL) as process:
         try:
             before = time.process_time()
-            with Observer(process.pid, time.monotonic(), ObservedResources(growth=FolderGrowth([tmp_path]))):
+            with Observer(lambda: process.pid, time.monotonic(), ObservedResources(growth=FolderGrowth([tmp_path]))):
                 time.sleep(5)
             assert time.process_time() - before < 0.04 * 5
         finally:

@@ -97,6 +97,12 @@ def belongs(pid: int, root: int) -> bool | None:
     return False
 
 
+def started_at(pid: int) -> int:
+    """Return when a process was started, in clock ticks since boot; 0 if it has ended."""
+    stat = _read(f"/proc/{pid}/stat")
+    return int(stat.rpartition(b")")[2].split()[19]) if stat else 0
+
+
 def name(pid: int) -> str:
     """Return a process's name, or "" if it has ended."""
     return _read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")

@@ -71,19 +71,20 @@ def enter() -> None:
             first.write(b"0")
 
 
-def keep_door(door: socket.socket, reaches: Iterable[int] = ()) -> None:
-    """Fork the door process, which opens connections inside the namespace and sends the sockets through `door`.
+def keep_door(door: socket.socket, reaches: Iterable[int] = ()) -> int:
+    """Fork the door process, which opens connections inside the namespace, and return its PID.
 
-    First it sends, in order, a socket that listens there on loopback for each of the ports `reaches`. It ends when the
-    other end of `door` is closed.
+    It sends the sockets through `door`; first, in order, a socket that listens there on loopback for each of the ports
+    `reaches`. It ends when the other end of `door` is closed.
     """
     for port in reaches:
         # Before the fork, so that the app cannot connect before somebody listens.
         with listen("127.0.0.1", port) as listener:
             _send(door, listener)
-    if os.fork() != 0:
+    forked = os.fork()
+    if forked != 0:
         door.close()
-        return
+        return forked
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         kept = door.fileno()

@@ -17,6 +17,7 @@ from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.process.output_pump import pump
 from preheat.guard.process.spawn import CannotRestore, CannotStart, StartedApp, spawn
+from preheat.guard.process.warden import FAILED, LEFT
 
 if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.restore import Restorable
@@ -52,7 +53,9 @@ class Process:
 
     It is started, or restored if there is a `saved` one. Raise CannotStart if the command cannot be started,
     CannotRestore if the saved one cannot be restored, OSError if `witness` cannot observe it. Always call `stop`, even
-    after the app has ended: it ends the remaining child processes. A thread calls `on_end` when the app has ended.
+    after the app has ended: it ends the remaining child processes. A thread calls `on_end` when the app has ended, and
+    when its command has ended but `left` processes that go on. `failure` is the last status other than 0 with which one
+    of these has ended so far.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Process:
         self._download_lines = output.download_lines
         self._on_end = on_end
         self._status: int | None = None
+        self.left = False
+        self.failure = 0
         self._ended = threading.Event()
         self._dismissed = False
         self._pumps: list[threading.Thread] = []
@@ -102,17 +107,23 @@ class Process:
             self._pumps.append(thread)
 
     def alive(self) -> bool:
-        """Return whether the started process runs, regardless of its children."""
+        """Return whether the app runs: the started process or, if it has `left` others, the last of these."""
         return not self._ended.is_set()
 
     @property
     def status(self) -> int | None:
-        """The exit status, -N if signal N killed the process, or None while it runs."""
+        """The exit status, -N if signal N killed the process, or None while the app runs."""
         return self._status
 
     def wait(self, within_s: float | None = None) -> bool:
         """Wait for the process to end, at most `within_s` seconds; return whether it has ended."""
         return self._ended.wait(within_s)
+
+    @property
+    def main(self) -> int:
+        """The PID of the app's main process: the started one or, if it has `left` others, the oldest of these."""
+        mains = [one.pid for one in self._left() if one.parent == self.warden] if self.left else []
+        return min(mains, default=self.pid, key=process_tree.started_at)
 
     def pids(self) -> set[int]:
         """Return the PIDs of all live processes of the app."""
@@ -120,12 +131,15 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the app's process group, and to descendants that left the group."""
-        # The app is reaped only when it is dismissed, so its process group ID cannot be reused before.
+        # The app is reaped only when it is dismissed, so its process group ID cannot be reused before; but a command
+        # that left others is reaped at once.
         if not self._dismissed:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+            alone = self.left
+            if not alone:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, number)
             for member in self._left():
-                if member.group != self.pid:
+                if alone or member.group != self.pid:
                     with suppress(ProcessLookupError, PermissionError):
                         os.kill(member.pid, number)
 
@@ -174,7 +188,7 @@ class Process:
         if port is None:
             door.close()
             return None
-        return Publisher(door, child.pid, port)
+        return Publisher(door, child.warden, port)
 
     def _left(self) -> list[process_tree.ProcessStat]:
         """List the app's live processes: all descendants of its warden."""
@@ -195,10 +209,20 @@ class Process:
             return
         answer.append(started)
         answered.set()
-        report = os.read(started.report, 64)
-        os.close(started.report)
-        # An empty report means that the warden was killed; the kernel then kills the app.
-        self._status = int(report) if report else -signal.SIGKILL
+        # A report that ends before the app means that the warden was killed; the kernel then kills the app.
+        status = -signal.SIGKILL
+        with open(started.report, "rb") as report:
+            for line in report:
+                kind, *values = line.split()
+                if kind == LEFT:
+                    self.left = True
+                    self._on_end()
+                elif kind == FAILED:
+                    self.failure = int(values[0])
+                else:
+                    status = int(kind)
+                    break
+        self._status = status
         self._ended.set()
         self._on_end()
 

@@ -45,7 +45,7 @@ class StartedApp:
     The warden is the ancestor of all of the app's processes; `child` is the warden or, if the warden is in a PID
     namespace, the process that waits for it.
 
-    `report` delivers the app's exit status as one line; closing `line` makes the warden kill the remaining processes.
+    `report` delivers the lines of the warden's report; closing `line` makes the warden kill the remaining processes.
     `door` is the socket to the door process in the app's network namespace, or None.
     """
 
@@ -100,9 +100,10 @@ def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
             # Leave the terminal's session: only the guard handles signals from the terminal.
             os.setsid()
             warden.adopt_orphans()
+            other = 0
             if door is not None and its_door is not None:
                 door.close()
-                _isolate(its_door, its_startup, app.reaches)
+                other = _isolate(its_door, its_startup, app.reaches)
             enclosure.enter_pids(its_startup, saved is not None)
             if saved is not None:
                 child = restore(saved, lambda: enclosure.enter(app.read_only), its_stdout, its_stderr)
@@ -112,7 +113,8 @@ def spawn(app: App, saved: Restorable | None = None) -> StartedApp:
                 child = os.fork()
                 if child == 0:
                     _exec_app(app, enclosure, parent, its_stdout, its_stderr, its_startup)
-            warden.watch(child, its_line, its_report, lambda: enclosure.clear(child))
+            other = 0 if enclosure.own_pids else other  # then it is a child of the process outside
+            warden.watch(child, its_line, its_report, lambda: enclosure.clear(child), other)
         finally:
             os._exit(1)
     _close(*theirs)
@@ -145,8 +147,8 @@ def _door() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _isolate(its_door: socket.socket, its_startup: int, reaches: tuple[int, ...]) -> None:
-    """Move this process to its own network namespace and start the door process.
+def _isolate(its_door: socket.socket, its_startup: int, reaches: tuple[int, ...]) -> int:
+    """Move this process to its own network namespace, start the door process, and return its PID.
 
     On failure, report the error to `its_startup` and exit.
     """
@@ -154,7 +156,7 @@ def _isolate(its_door: socket.socket, its_startup: int, reaches: tuple[int, ...]
 
     try:
         network_namespace.enter()
-        network_namespace.keep_door(its_door, reaches)
+        return network_namespace.keep_door(its_door, reaches)
     except OSError as error:
         os.write(its_startup, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
         os._exit(1)

@@ -1,8 +1,11 @@
 """Warden: the process between guard and app; it kills the app's processes when the guard is gone.
 
 It is the app's parent and adopts the app's orphans as a subreaper (PR_SET_CHILD_SUBREAPER): a daemonised grandchild
-becomes a child of the warden, not of init. It reports the app's exit status over a pipe, and runs until its pipe to the
-guard is closed: by the guard after a stop, or by the kernel when the guard was killed.
+becomes a child of the warden, not of init. It reports the app's end over a pipe, and runs until its pipe to the guard
+is closed: by the guard after a stop, or by the kernel when the guard was killed.
+
+A command that ends with status 0 and leaves processes running, as `python app.py &` in a script does, has only launched
+the app: the app's end is then the end of the last of these processes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS, _REST_S = 500, 0.05
+LEFT, FAILED = b"left", b"failed"  # begin the lines of a report that are not the app's end
 _ARG_START = 45  # of proc_pid_stat(5), counted from the state
 
 
@@ -37,10 +41,11 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
+def watch(app: int, line: int, report: int, clear: Callable[[], None], other: int = 0) -> None:
     """Run as the warden of the child process `app`, until EOF on `line`. Never returns.
 
-    Write the app's status to `report` when it ends; at EOF, call `clear`, which kills all remaining processes.
+    Write the app's status to `report` when it ends; at EOF, call `clear`, which kills all remaining processes. `other`
+    is a child process that is not the app's, 0 for none.
     """
     try:
         # This process has copies of the guard's objects: their finalisers must not run twice.
@@ -56,9 +61,9 @@ def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
         waiting = select.poll()
         for end in (line, woken):
             waiting.register(end, select.POLLIN)
-        reported = False
+        children = _Children(app, report, other)
         while True:
-            reported = _reap(app, report, reported=reported)
+            children.reap()
             happened = [end for end, _ in waiting.poll()]
             if line in happened:
                 break
@@ -81,25 +86,68 @@ def stand_by(first: int) -> None:
         os._exit(0)
 
 
-def _reap(app: int, report: int, *, reported: bool) -> bool:
-    """Reap ended children except the app; return whether the app's end was reported.
+class _Children:
+    """The children of this process: the app, the orphans that it left, and `other`, which is not the app's.
 
-    The app stays a zombie, so that its process group ID is not reused.
+    Reports are lines: `left` when the app's command has ended and others go on, `failed STATUS` when one of these has
+    ended with another status than 0, and at the end the app's status alone: the last of the failures, or 0.
     """
-    while not reported:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return reported
-        if ended is None:
-            return reported
-        if ended.si_pid == app:
+
+    def __init__(self, app: int, report: int, other: int) -> None:
+        self._app = app
+        self._report = report
+        self._other = other
+        self._left = self._over = False
+        self._failure = 0
+
+    def reap(self) -> None:
+        """Reap children that have ended, and report what that means, until the app's end has been reported.
+
+        An app that ends alone stays a zombie, so that its process group ID is not reused.
+        """
+        while not self._over:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if ended is None:
+                break
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            with suppress(OSError):
-                os.write(report, b"%d\n" % status)
-            return True
-        os.waitpid(ended.si_pid, 0)
-    return reported
+            if ended.si_pid == self._app and (status or not self._goes_on()):
+                self._end(status)
+                return
+            os.waitpid(ended.si_pid, 0)
+            if ended.si_pid == self._app:
+                self._left = True
+                self._tell(LEFT)
+            elif self._left and status and ended.si_pid != self._other:
+                self._failure = status
+                self._tell(b"%s %d" % (FAILED, status))
+        if self._left and not self._over and not self._goes_on():
+            self._end(self._failure)
+
+    def _goes_on(self) -> bool:
+        """Return whether a child that has not ended is left besides the app and the other one."""
+        if self._other:
+            members = process_tree.members()
+            return any(
+                m.parent == os.getpid() and m.pid not in (self._app, self._other) and not m.dead for m in members
+            )
+        try:
+            # An ended child is none that could stop, so this is an error if only ended ones are left. It works without
+            # /proc, which shows another PID namespace than that of a warden in its own.
+            os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _end(self, status: int) -> None:
+        self._over = True
+        self._tell(b"%d" % status)
+
+    def _tell(self, line: bytes) -> None:
+        with suppress(OSError):
+            os.write(self._report, line + b"\n")
 
 
 def sweep(app: int) -> None:

@@ -45,6 +45,10 @@ class AppStatus:
         """Record the start of an instance; `began` is from time.monotonic()."""
         self.pid, self.start_began, self.ready_at, self._reached = pid, began, None, (pid, 0)
 
+    def follow(self, pid: int) -> None:
+        """Report about the process `pid` from now on, which goes on for the one that began the start."""
+        self.pid, self._reached = pid, (pid, self._reached[1])
+
     def became_ready(self, ready_at: float) -> None:
         """Record when the instance first became ready; later calls in the same start do nothing."""
         if self.ready_at is None:

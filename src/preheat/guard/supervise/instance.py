@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.oom import oom_kills
+from preheat.guard.kernel.ports import listeners_of
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.model.life import LifeSigns
 from preheat.guard.model.wakeup import Ring
 from preheat.guard.probes.probe_loop import ProbeLoop
+from preheat.guard.probes.probes import port_of
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Output, Process
 from preheat.guard.supervise.diagnosis import diagnose, end_kind
@@ -42,7 +44,8 @@ class Instance:
         self._say = say
         self.port = port
         self.saved_start_s = 0.0 if saved is None else saved.saved.start_s  # of the start whose memory is restored
-        self._orphans = 0  # processes left by a launcher that ended before the app was ready
+        self._told_left = False
+        self._closed: int | None = None  # the status of an app that left its port
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
         self._oom_kills = oom_kills()
@@ -65,16 +68,14 @@ class Instance:
         """
         chance = int.from_bytes(os.urandom(4), "little") / (1 << 32)
         if self.process.alive():
+            self._tell_left()
             silent_s = self._alive.silent_s() if self._alive is not None else 0.0
             return LifeSigns(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
-        status, tail = self.process.status or 0, self.tail()
+        status, tail = self.process.status or 0 if self._closed is None else self._closed, self.tail()
         # The kernel increments the counter before it kills. The app may also have ended because a child was killed.
         cause = (oom_kills().since(self._oom_kills) or diagnose(tail)) if status else ""
-        if not status and self._orphans:
-            cause = (
-                f"before it was ready, and processes that it had started were ended with it ({self._orphans}): "
-                "its command must stay in the foreground, without & and without a daemon mode"
-            )
+        if not cause and self._closed is not None:
+            cause = f"none of its processes listens on port {self._port_of_probe()} any more"
         alike = end_kind(describe_exit(status, cause), tail)
         return LifeSigns(alive=False, status=status, cause=cause, end_kind=alike, spare=spare, chance=chance)
 
@@ -84,12 +85,34 @@ class Instance:
 
     def end(self, within_s: float, hurry: Callable[[], bool]) -> None:
         """Stop it and its remaining processes; further calls do nothing."""
-        if not self.process.alive() and self._ready is not None and self.ready_at() is None:
-            self._orphans = self._orphans or len(self.process.pids() - {self.process.pid})
         for lookout in (self._ready, self._alive):
             if lookout is not None:
                 lookout.close()
         self.process.stop(within_s, hurry)
+
+    def over(self) -> bool:
+        """Return whether the app has ended.
+
+        An app whose command has ended, and left processes that go on, is over too when none of them listens on the port
+        of its probe any more: what is left then, such as a log viewer, is not the app.
+        """
+        if self._closed is None and self.process.left and self._left_its_port():
+            self._closed = self.process.failure
+        return self._closed is not None or not self.process.alive()
+
+    def _left_its_port(self) -> bool:
+        port = self._port_of_probe()
+        if port is None or self._ready is None or self._ready.ready_at is None or self._ready.ready():
+            return False
+        return not listeners_of(self.process.warden, port)
+
+    def _port_of_probe(self) -> int | None:
+        return port_of(self.app.ready) if self.app.ready else None
+
+    def _tell_left(self) -> None:
+        if self.process.left and not self._told_left:
+            self._told_left = True
+            self._say("the command ended with status 0; the processes that it left running are the app from now on")
 
     def _probe_loop(self, text: str, ring: Ring, *, each_time: bool) -> ProbeLoop | None:
         if not text or (self.saved_start_s and text.startswith("line:")):

@@ -100,6 +100,9 @@ class Instances:
 
         start_s = serving.saved_start_s or (serving.ready_at() or serving.began) - serving.began
         process = serving.process
+        if process.left:
+            self._say("no memory snapshot: the command has ended, and the processes that it left have no common parent")
+            return False
         code = self._memory.policy.code
         frozen = Freezable(process.pid, process.warden, serving.port or 0, start_s, process.pipes, code)
         return self._memory.freeze_soon(frozen, None if again else serving.app)
@@ -248,7 +251,7 @@ class Instances:
 
     def _too_little_memory(self) -> str:
         assert self.serving is not None
-        needed = sum(member.resident for member in family(self.serving.process.pid)) * _MARGIN
+        needed = sum(member.resident for member in family(self.serving.process.main)) * _MARGIN
         free = free_memory()
         return "" if free >= needed else f"no standby: needs {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free"
 

@@ -259,13 +259,11 @@ class _Supervision:
         serving = self._instances.serving
         if self._life.state == "idle":
             return LifeSigns(alive=False, wanted=self._idle.is_wanted())
-        if serving is None:
+        if serving is None or self._life.state == "backoff":
             return LifeSigns(alive=False)
-        if not serving.process.alive() and self._life.state != "backoff":
+        if serving.over():
             # Its children may still hold the port, and its last output may still be in the pipe.
             self._instances.end_serving()
-        if self._life.state == "backoff":
-            return LifeSigns(alive=False)
         look = serving.look(spare=self._instances.spare_ready())
         settled = look.alive and look.ready and self._life.state == "running"
         return replace(look, idle=True) if settled and self._idle.may_end() else look
@@ -273,6 +271,8 @@ class _Supervision:
     def _note(self, look: LifeSigns, life: Life) -> None:
         serving = self._instances.serving
         self._app_status.ready = (look.alive and look.ready) or life.state == "idle"
+        if serving is not None and serving.process.left and look.alive:
+            self._app_status.follow(serving.process.main)
         ready_at = serving.ready_at() if serving is not None else None
         if self._app_status.ready and ready_at is not None:
             self._app_status.became_ready(ready_at)

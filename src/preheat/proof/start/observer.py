@@ -56,12 +56,12 @@ class ResourceUse:
 
 
 class Observer:
-    """Sample the process tree of `pid` in a thread until `close`. `began` is the time.monotonic() of the start."""
+    """Sample the process tree of `main()` in a thread until `close`. `began` is the time.monotonic() of the start."""
 
-    def __init__(self, pid: int, began: float, subject: ObservedResources) -> None:
+    def __init__(self, main: Callable[[], int], began: float, subject: ObservedResources) -> None:
         self.seen = ResourceUse()
-        self._pid, self._began, self._subject = pid, began, subject
-        self._family: list[int] = [pid]
+        self._main, self._began, self._subject = main, began, subject
+        self._family: list[int] = [main()]
         self._listened = proc_stats.listening()
         self._video_before = subject.gpus.used if subject.gpus else None
         self._growth = subject.growth
@@ -111,7 +111,7 @@ class Observer:
                     due[look] = time.monotonic() + min(rest, _REST_AT_MOST_S)
 
     def _memory(self) -> None:
-        family = process_tree.family(self._pid)
+        family = process_tree.family(self._main())
         self._family = [member.pid for member in family if not member.dead]
         seen = self.seen
         seen.rss = max(seen.rss, sum(member.resident for member in family), *map(high_water, self._family), 0)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from preheat.core.errors import AppError, UsageError
 from preheat.guard.kernel.ports import Holder, port_taken, ports_of
-from preheat.guard.kernel.process_tree import family
 from preheat.guard.memory_snapshot.restore import Restorable
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
@@ -137,13 +136,13 @@ def measured(
     cgroup = MemoryCgroup()
     try:
         cgroup.take(process.pid)
-        with Observer(process.pid, began, instruments.subject) as gauge:
+        with Observer(lambda: process.main, began, instruments.subject) as gauge:
             times = go()
             seen, peak = gauge.close(), cgroup.peak
             kept = cached(instruments.subject.weights)
             started = TimedStart(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
         observed_s = _observe(process, instruments.observe_s)
-        own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
+        own_ports = frozenset(ports_of(process.pids()))
         started = replace(started, observed_s=observed_s, own_ports=own_ports)
         process.stop()
     finally:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from preheat.core.errors import AppError, UsageError
-from preheat.core.events import AppChanged, Listener
+from preheat.core.events import AppChanged, Listener, Noted
 from preheat.guard.kernel.ports import AppPorts, Holder
-from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.probes.probes import Probe
@@ -55,9 +54,13 @@ def await_ready(
     `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time.
     """
     known = _probe(watch.ready, process) if watch.ready else None
-    ports, listening = AppPorts(lambda: {member.pid for member in family(process.pid)}), dict[int, float]()
+    ports, listening = AppPorts(process.pids), dict[int, float]()
+    launched = False
     while not stopped():
         now = time.monotonic()
+        if process.left and not launched:
+            launched = True
+            on_event(Noted("the command", "ended with status 0; the processes that it left running are observed"))
         if not process.alive():
             if process.status:
                 raise AppError(

@@ -12,7 +12,6 @@ from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Answered, Event, Listener, Noted, Serving
 from preheat.guard.kernel.ports import ports_of
-from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.process.process import CannotStart, Output, Process
@@ -101,7 +100,7 @@ def traced_start(
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
-    opens = _eyes(watch.opens, workplace, lambda: held[0].pid if held else 0)
+    opens = _eyes(watch.opens, workplace, lambda: held[0].warden if held else 0)
     command = opens.around(app.command) if isinstance(opens, Strace) else app.command
     began, clock = time.time(), time.monotonic()
     try:
@@ -114,7 +113,7 @@ def traced_start(
         ready, ready_s = await_ready(process, watch, clock, recorder, stopped)
         own_ports = _ports(process)
         if ready_s is not None:
-            mapped = mapped_pages((member.pid for member in family(process.pid)), _folders(app))
+            mapped = mapped_pages(process.pids(), _folders(app))
         if ready_s is not None and not stopped():
             if watch.first:
                 used_at = time.time()
@@ -157,7 +156,7 @@ def _folders(app: App) -> tuple[str, ...]:
 
 
 def _ports(process: Process) -> frozenset[int]:
-    return frozenset(ports_of({member.pid for member in family(process.pid)}))
+    return frozenset(ports_of(process.pids()))
 
 
 def _untraced(environ: Mapping[str, str]) -> dict[str, str]:
