@@ -3,13 +3,14 @@
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
+from preheat.core.events import Event, Listener, Read, Reading
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.core.units import say_size
@@ -21,16 +22,23 @@ _SKIPPED = frozenset((".git", ".cache"))
 _LFS_FROM = 1024 * 1024
 _CHUNK = 1024 * 1024
 _MOST_KNOWN = 10_000
+_WORTH_SHOWING = 100_000_000  # bytes to hash, which takes about a second on a slow disk
+
+
+def _silent(event: Event) -> None:
+    """Ignore an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
     """Resolve `file:` refs; the commit is a hash of the file list, so it changes only when the files change.
 
-    A file is hashed again only if its size, inode, mtime or ctime has changed. Thread-safe.
+    A file is hashed again only if its size, inode, mtime or ctime has changed. `on_event` receives the progress of
+    hashing large files. Thread-safe.
     """
 
     round_trip_s = 0.0
+    on_event: Listener = _silent
     _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
@@ -45,7 +53,9 @@ class Folder:
         if not root.is_dir():
             raise NotFound(f"{root} is not a folder", hint="file:DIR must be an existing folder")
         try:
-            files = tuple(self._file(root, path) for path in sorted(_paths(root)))
+            paths = sorted(_paths(root))
+            self._announce(root, paths)
+            files = tuple(self._file(root, path) for path in paths)
         except PermissionError as error:
             raise AccessDenied(f"{error.filename} is not readable", hint="change its owner or mode") from error
         except OSError as error:
@@ -91,8 +101,15 @@ class Folder:
             with self._turn:
                 known = self._known.get(key)
                 if known is None:
-                    known = self._known[key] = _read(full, path)
+                    known = self._known[key] = _read(full, path, lambda size: self.on_event(Read(size)))
         return known
+
+    def _announce(self, root: Path, paths: Sequence[str]) -> None:
+        """Emit how many bytes will be read, if that takes long enough to be shown."""
+        keys = [_key(root / path) for path in paths]
+        new = [size for name, size, *times in keys if (name, size, *times) not in self._known]
+        if sum(new) >= _WORTH_SHOWING:
+            self.on_event(Reading("hash", len(new), sum(new)))
 
 
 def _key(full: Path) -> tuple[str, int, int, int, int]:
@@ -159,7 +176,7 @@ def _inside(root: Path, path: Path) -> Path:
     return end
 
 
-def _read(full: Path, path: str) -> File:
+def _read(full: Path, path: str, on_read: Callable[[int], None]) -> File:
     """Read a file once and return it with its size and digest."""
     with open(full, "rb", buffering=0) as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
@@ -176,9 +193,11 @@ def _read(full: Path, path: str) -> File:
         naming = hasher(algorithm, len(head))
         naming.update(head)
         size = len(head)
+        on_read(size)
         if algorithm == SHA256:
             buffer = memoryview(bytearray(_CHUNK))
             while count := source.readinto(buffer):
                 naming.update(buffer[:count])
                 size += count
+                on_read(count)
     return File(path, size, Digest(algorithm, naming.hexdigest()))

@@ -4,16 +4,19 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from preheat.core.errors import LibraryError, UsageError
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import existing
 from preheat.disk.temporary_file import beside, lock, put, tidy
 
+# Called with the number of bytes of each step of a copy.
+OnCopied = Callable[[int], None]
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
 # The values of `--link`, each with the ways to try in order.
 WAYS = {
@@ -42,10 +45,17 @@ _NOT_THIS_WAY = frozenset(
         errno.EBADF,
     )
 )
+# Errors of files that sendfile(2) cannot read or write.
+_NOT_BY_SENDFILE = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP))
+_STEP = 16 << 20  # bytes to copy before progress is reported
 # Filesystems without hard links and symlinks, and those with reflinks.
 _LINKLESS, _REFLINKING = frozenset(("vfat", "msdos", "exfat")), frozenset(("bcachefs", "btrfs", "xfs"))
 # Resolution of timestamps: 100 ns on some filesystems; on FAT and similar ones 10 ms, or even 2 s.
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
+
+
+def silent(size: int) -> None:
+    """Ignore the progress of a copy."""
 
 
 def read_ways(value: str) -> tuple[str, ...]:
@@ -56,17 +66,18 @@ def read_ways(value: str) -> tuple[str, ...]:
     return ways
 
 
-def link(blob: Path | str, at: Path, ways: Sequence[str] = AUTO) -> str | None:
+def link(blob: Path | str, at: Path, ways: Sequence[str] = AUTO, on_copied: OnCopied = silent) -> str | None:
     """Link `blob` at `at` in the first of `ways` that works; return that way, or None if it was linked already.
 
     The folder of `at` must exist. Any other file at `at` is replaced atomically. A copy or reflink is a separate,
-    writable file; while it has the blob's size and mtime, it counts as linked. Raise LibraryError if no way works.
+    writable file; while it has the blob's size and mtime, it counts as linked. `on_copied` is called with the bytes of
+    each step of a copy. Raise LibraryError if no way works.
     """
     if stands(blob, at, ways):
         return None
     for way in ways:
         try:
-            _place(blob, at, way)
+            _place(blob, at, way, on_copied)
         except OSError as error:
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
@@ -151,16 +162,32 @@ def _possible_ways(blob: Path | str, at: Path) -> set[str]:
     return {REFLINK, COPY} if alike and stat.S_ISREG(theirs.st_mode) else set()
 
 
-def _place(blob: Path | str, at: Path, way: str) -> None:
+def _copy(blob: Path | str, target: BinaryIO, on_copied: OnCopied) -> None:
+    """Copy a blob in the kernel, in steps that can be shown, and ended by Ctrl-C."""
+    with open(blob, "rb") as source:
+        at = 0
+        try:
+            while step := os.sendfile(target.fileno(), source.fileno(), at, _STEP):
+                at += step
+                on_copied(step)
+        except OSError as error:
+            if at or error.errno not in _NOT_BY_SENDFILE:
+                raise
+            while chunk := source.read(_STEP):
+                target.write(chunk)
+                on_copied(len(chunk))
+
+
+def _place(blob: Path | str, at: Path, way: str, on_copied: OnCopied) -> None:
     if way in (HARDLINK, SYMLINK):
         # A new name appears at once: only to replace another file does it need a temporary one.
         with suppress(FileExistsError):
             _put(blob, at, way)
             return
-    put(at, partial(_put, blob, way=way))
+    put(at, partial(_put, blob, way=way, on_copied=on_copied))
 
 
-def _put(blob: Path | str, at: Path, way: str) -> None:
+def _put(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent) -> None:
     match way:
         case "reflink":
             with open(blob, "rb") as source, open(at, "xb") as target:
@@ -173,9 +200,7 @@ def _put(blob: Path | str, at: Path, way: str) -> None:
         case _:
             with open(at, "xb") as target:
                 lock(target.fileno())
-                import shutil
-
-                shutil.copyfile(blob, at)
+                _copy(blob, target, on_copied)
     if way in (REFLINK, COPY):
         times = os.stat(blob)  # noqa: PTH116 - as above
         os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))

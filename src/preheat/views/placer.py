@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
-from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
+from preheat.views.links import COPY, REFLINK, SYMLINK, OnCopied, link, silent, stands
 from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 
 _READ = 1 << 20  # bytes at once
@@ -52,7 +52,14 @@ class Placer:
     files that killed processes left in it. Placers that share `folders` list each folder only once.
     """
 
-    def __init__(self, blob_path: BlobPath, view: View, folders: dict[str, list[Path]] | None = None) -> None:
+    def __init__(
+        self,
+        blob_path: BlobPath,
+        view: View,
+        folders: dict[str, list[Path]] | None = None,
+        on_copied: OnCopied = silent,
+    ) -> None:
+        self._on_copied = on_copied
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
@@ -101,7 +108,7 @@ class Placer:
         """Place a file at `at`. Raise LibraryError if no way to link works, or another file already has this name."""
         self._tidy(at)
         self._require_own_name(file, at)
-        way = link(self._blob_path(file.digest), at, self.ways_of(file))
+        way = link(self._blob_path(file.digest), at, self.ways_of(file), self._on_copied)
         self._has_symlinks |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return

@@ -73,7 +73,7 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
         case _:
             from preheat.hubs.folder import Folder
 
-            return Folder()
+            return Folder(session.on_event)
 
 
 def _images(need: Need, session: Session) -> list[PullSource]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from preheat.cli.output.progress import DownloadRate
+from preheat.cli.output.progress_line import ProgressLine, progress_words
 from preheat.cli.output.sanitize import clean
 from preheat.cli.output.upkeep_lines import say_upkeep
 from preheat.core.errors import AppError, PreheatError
@@ -46,10 +47,9 @@ from preheat.core.units import say_count, say_seconds, say_size
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
-    from rich.progress import Progress, TaskID
 
 # Lines are for logs; a terminal has the bar.
-_LINES_EVERY_S, _AWAY_EVERY_S, _TRIALS_EVERY_S, _BAR_EVERY_S = 60.0, 15.0, 60.0, 2.0
+_LINES_EVERY_S, _TRIALS_EVERY_S, _WAITING_EVERY_S, _BAR_EVERY_S = 60.0, 60.0, 1.0, 0.1
 _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
@@ -63,10 +63,9 @@ class HumanConsole:
         # stderr is None if it is closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._pace: DownloadRate | None = None
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._line = ProgressLine(lambda: self._terminal)
         self._said_at = time.monotonic()
-        self._away_at = -_AWAY_EVERY_S
+        self._away_at = -_LINES_EVERY_S
         self._trial_at = self._said_at
 
     def __call__(self, event: Event) -> None:
@@ -76,10 +75,9 @@ class HumanConsole:
             case Received() | Read():
                 self._received(event, now)
             case Reading():
+                self._begin(event.size, now)
                 if event.files:
                     self._say(f"{say_size(event.size)} in {say_count(event.files, 'file')} to {event.purpose}")
-                self._pace = DownloadRate(event.size, now)
-                self._said_at = now
             case Resolved() if event.missing_files:
                 self._say(
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in "
@@ -88,15 +86,11 @@ class HumanConsole:
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all cached")
             case Planned():
-                self._pace = DownloadRate(event.missing, now)
-                self._said_at = now
+                self._begin(event.missing, now)
                 if event.models > 1 and event.missing_files:
                     self._say(f"{event.models} models: {say_size(event.size)}, {say_size(event.missing)} to download")
             case Waiting():
-                if now - self._said_at >= (_BAR_EVERY_S if self._at_terminal else _LINES_EVERY_S):
-                    self._said_at = now
-                    of = f"{say_size(event.done)} of {say_size(event.file.size)}"
-                    self._say(f"  another process is downloading {event.file.path}: {of}")
+                self._waiting(event, now)
             case Away():
                 self._away(event, now)
             case Retrying():
@@ -158,9 +152,7 @@ class HumanConsole:
 
     def close(self) -> None:
         """See Console."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._line.close()
 
     def _trial(self, event: TrialProgress, now: float) -> None:
         """Show for how long the app has been starting: on a terminal all the time, elsewhere a line a minute."""
@@ -169,7 +161,7 @@ class HumanConsole:
         if self._verbosity == 0:
             return
         if self._at_terminal:
-            self._draw(None, words)
+            self._line.words(words)
         elif now - self._trial_at >= _TRIALS_EVERY_S:
             self._trial_at = now
             self._say(f"  {words}")
@@ -180,15 +172,34 @@ class HumanConsole:
         self._pace = None
         self.close()
 
+    def _begin(self, total: int, now: float) -> None:
+        """Begin to count bytes; the bar of what came before is removed, and a new one comes with the first bytes."""
+        self.close()
+        self._pace, self._said_at = DownloadRate(total, now), now
+
+    def _waiting(self, event: Waiting, now: float) -> None:
+        """Show how far another process is with a file; elsewhere than on a terminal, a line a minute."""
+        of = f"{say_size(event.done)} of {say_size(event.file.size)}"
+        words = f"another process is downloading {event.file.path}: {of}"
+        if self._verbosity == 0:
+            return
+        if self._at_terminal:
+            if now - self._said_at >= _WAITING_EVERY_S:
+                self._said_at = now
+                self._line.parts(event.done, event.file.size, words)
+        elif now - self._said_at >= _LINES_EVERY_S:
+            self._said_at = now
+            self._say(f"  {words}")
+
     def _away(self, event: Away, now: float) -> None:
-        """Show a countdown on a terminal; elsewhere, print a line every 15 seconds."""
+        """Show a countdown on a terminal; elsewhere, print a line a minute."""
         again = f"retrying in {_whole(event.wait_s)}" if event.wait_s > 0 else "retrying"
         words = f"{event.reason}: {again}, giving up in {_whole(event.left_s)}"
         if self._verbosity == 0:
             return
         if self._at_terminal:
-            self._draw(self._pace, words)
-        elif now - self._away_at >= _AWAY_EVERY_S:
+            self._line.words(words)
+        elif now - self._away_at >= _LINES_EVERY_S:
             self._away_at = now
             self._say(f"  {words}")
 
@@ -196,25 +207,16 @@ class HumanConsole:
         if self._pace is None or self._verbosity == 0:
             return
         self._pace.add(event.size, now)
-        if self._at_terminal:
-            if now - self._said_at >= 0.1:
+        if self._pace.is_complete:
+            # What comes next, such as verifying the last bytes, does not move this bar.
+            self.close()
+        elif self._at_terminal:
+            if now - self._said_at >= _BAR_EVERY_S:
                 self._said_at = now
-                self._draw(self._pace, _progress_words(self._pace, now))
+                self._line.bytes(self._pace)
         elif now - self._said_at >= _LINES_EVERY_S:
             self._said_at = now
-            self._say(f"  {_progress_words(self._pace, now)}")
-
-    def _draw(self, pace: DownloadRate | None, words: str) -> None:
-        if self._bar is None:
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            columns = (BarColumn(bar_width=None), TextColumn("{task.fields[words]}"))
-            self._bar = Progress(*columns, console=self._terminal, transient=True)
-            self._task = self._bar.add_task("", words="")
-            self._bar.start()
-        if self._task is not None:
-            total, done = (pace.total, pace.done) if pace is not None else (1, 0)
-            self._bar.update(self._task, total=total, completed=done, words=words)
+            self._say(f"  {progress_words(self._pace, now)}")
 
     def _say(self, sentence: str, at: int = 1, first: str = "", style: str = "") -> None:
         """Print a sentence, unless the user asked for less output than level `at`.
@@ -237,12 +239,6 @@ class HumanConsole:
         from rich.console import Console as Terminal
 
         return Terminal(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _progress_words(pace: DownloadRate, now: float) -> str:
-    left_s = pace.left_s(now)
-    words = f"{say_size(pace.done)} of {say_size(pace.total)}, {say_size(pace.rate(now))}/s"
-    return words if left_s is None else f"{words}, {say_seconds(left_s)} left"
 
 
 def say_plan(plan: ProofPlanned) -> str:

@@ -87,14 +87,23 @@ class BaseQuery:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def inspect_base(image: Image, query: BaseQuery, content: Callable[[Descriptor], Content]) -> BaseFindings:
-    """Read all layers and return the findings. Raise ImageError if a layer is damaged."""
+def inspect_base(
+    image: Image,
+    query: BaseQuery,
+    content: Callable[[Descriptor], Content],
+    on_bytes: Callable[[int], None] = lambda _size: None,
+) -> BaseFindings:
+    """Read all layers and return the findings. Raise ImageError if a layer is damaged.
+
+    After each layer, `on_bytes` is called with its size in bytes.
+    """
     listing, unread = Listing(), []
     for layer in image.layers:
         if readable(layer.media_type):
             listing.apply(content(layer), layer.media_type)
         else:
             unread.append(str(layer.digest))
+        on_bytes(layer.size)
     python, version = listing.python(query.search)
     site_packages, packages = listing.site_packages(query.prefixes)
     return BaseFindings(

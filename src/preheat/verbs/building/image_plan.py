@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
-from preheat.core.events import Listener, Noted, Reading
+from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.core.ref import Ref
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.disk.free_space import DiskNeed
@@ -194,7 +194,7 @@ def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) 
     found = images.base(key, BaseFindings)
     if found is None:
         on_event(Reading("inspect in the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
-        found = inspect_base(base.image, question, base.content)
+        found = inspect_base(base.image, question, base.content, lambda size: on_event(Read(size)))
         images.keep_base(key, found)
     if found.unread:
         on_event(Noted("base", f"layers compressed with zstd, which were not read: {len(found.unread)}"))

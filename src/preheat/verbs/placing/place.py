@@ -7,7 +7,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
-from preheat.core.events import Listener, MovedAside, Placed
+from preheat.core.events import Listener, MovedAside, Placed, Read, Reading
 from preheat.core.placement import KEPT, OURS, THEIRS, StatFields
 from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count
@@ -24,12 +24,13 @@ from preheat.verbs.placing.allowed_places import (
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.verbs.placing.unchanged_views import UnchangedViews
-from preheat.views.links import HARDLINK, require_possible
+from preheat.views.links import COPY, HARDLINK, OnCopied, likely_way, require_possible, silent
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched, read_note
 from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
 
 _SUFFIX = "before-preheat"
+_WORTH_SHOWING = 100_000_000  # bytes to copy, which takes about a second on a slow disk
 _HINT = f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest"
 NOT_FREE = "--replace moves files aside in the app's folder, and in those that --allow-place names"
 
@@ -60,6 +61,7 @@ def place_sites(
             placing.claiming(),
             library.linking(_hard_linked(new)),
         ):
+            placing.announce(new)
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
         unchanged.note(pieces for _, pieces in laid)
@@ -128,6 +130,7 @@ class _Placing:
         self._survey = PlacementPlan(library, on_event)
         self._found = Found()
         self._folders: dict[str, list[Path]] = {}  # see Placer
+        self._on_copied: OnCopied = silent
         self._linked: dict[Path, set[Digest]] = {}  # by site folder: blobs that symlinks there lead to
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
@@ -157,9 +160,24 @@ class _Placing:
         is_settled = self._is_settled if site.bounds else _is_settled_here
         return [piece for piece in pieces if not is_settled(piece, placer)]
 
+    def announce(self, new: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
+        """Emit how many bytes will probably be copied, if that takes long enough to be shown."""
+        sizes = []
+        for site, pieces in new:
+            placer, ways = Placer(self._library.location, site.view), dict[tuple[str, ...], str]()
+            for piece in pieces:
+                if isinstance(piece, PlacedFile) and piece.at not in self._left:
+                    some = placer.ways_of(piece.file)
+                    if some not in ways:
+                        ways[some] = likely_way(self._library.root, site.at, some)
+                    sizes += [piece.file.size] if ways[some] == COPY else []
+        if sum(sizes) >= _WORTH_SHOWING:
+            self._on_event(Reading("copy into the views", len(sizes), sum(sizes)))
+            self._on_copied = lambda size: self._on_event(Read(size))
+
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
         """Place the `new` pieces of a site, and mark the files that preheat placed. Raise LibraryError on failure."""
-        placer = Placer(self._library.held_location, site.view, self._folders)
+        placer = Placer(self._library.held_location, site.view, self._folders, self._on_copied)
         try:
             if site.bounds:
                 self._library.marks.begin(self._begun(new))

@@ -1,12 +1,14 @@
 """Remove: delete versions of a model, and the blobs that only they need."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import LibraryError, NotPreloaded, did_you_mean
-from preheat.core.events import Listener
+from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.units import say_seconds
 from preheat.guard.memory_snapshot.saved_memory import remove as remove_saved
 from preheat.library.library import Library
 from preheat.library.records.claims import PULL
@@ -81,7 +83,13 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
     if plan.forget is not None:
         library.claims.tidy(plan.forget)
         library.marks.tidy()
-    size = sweep.carry_out(plan.sweep)
+
+    def wait(seconds: float) -> None:
+        words = f"waiting {say_seconds(seconds)}, until changes by other machines appear"
+        on_event(Noted(str(library.root), words))
+        time.sleep(seconds)
+
+    size = sweep.carry_out(plan.sweep, wait)
     if plan.unread:
         notes = UnreadFiles(library.root)
         gone = {str(name) for blob in plan.sweep.blobs for name in blob.names if not library.has(name)}
