@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from preheat.cli.interruption import ends_next_time, status_of, words_of
 from preheat.cli.output.console import JsonLines, TwoConsoles, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
 from preheat.disk.regular_file import open_to_write, why
 from preheat.library.blobs.disk_errors import disk_trouble
 
-_INTERRUPTED = 130
 _UPKEEP = frozenset(("adopt", "fold", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify"))
 
 
@@ -52,11 +52,13 @@ def dispatch(options: argparse.Namespace, command: Command) -> int:
             unnamed = _unencodable_name(error)
             speaking.error(unnamed)
             return unnamed.exit_status
-        except KeyboardInterrupt:
-            speaking.error(
-                PreheatError("interrupted", hint="downloaded data is kept: run the same command again to resume")
-            )
-            return _INTERRUPTED
+        except KeyboardInterrupt as error:
+            message, hint = words_of(error, options.verb)
+            from preheat.cli.hints import as_typed
+
+            speaking.error(PreheatError(message, hint=as_typed(hint, options)))
+            ends_next_time()
+            return status_of(error)
 
 
 def command_of(verb: str) -> Command:

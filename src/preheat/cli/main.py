@@ -3,16 +3,16 @@
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from preheat.cli.interruption import interrupt, status_of
 from preheat.cli.parser import VERBS, Parser, parser
 from preheat.cli.typed_words import arrange, with_command, without_pages
 from preheat.core.errors import PreheatError
 from preheat.guard.process.standard_streams import open_closed_streams
-
-_INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
@@ -20,10 +20,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     open_closed_streams()
     _print_any_text()
     try:
+        signal.signal(signal.SIGTERM, interrupt)
         status = _run(list(sys.argv[1:] if words is None else words))
-    except KeyboardInterrupt:
-        # Ctrl-C before the console existed, or while it printed the first interruption.
-        status = _INTERRUPTED
+    except KeyboardInterrupt as error:
+        # Before the console existed, or while it printed the first interruption.
+        status = status_of(error)
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -1,11 +1,11 @@
 """Pull rate: measure how fast the hubs of a plan respond, and discard the bytes."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
+from preheat.proof.limits.interruptible import sum_in_threads
 from preheat.verbs.pull_plan import PullPlan
 
 _CONNECTIONS = 8
@@ -48,6 +48,5 @@ def _rate(hub: Hub, snapshot: Snapshot, file: File) -> float:
             reader.close()
         return count
 
-    with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        received = sum(pool.map(read, range(0, size, step)))
+    received = sum_in_threads(read, range(0, size, step), _CONNECTIONS)
     return received / max(time.monotonic() - began, 0.001)

@@ -5,7 +5,6 @@ import contextlib
 import signal
 import threading
 from pathlib import Path
-from types import FrameType
 
 from preheat.api.mirroring import MirrorTerms, RunningMirror
 from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token
@@ -23,7 +22,6 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     threading.stack_size(_STACK)
     grace_s = read_seconds(options.grace)
     running = RunningMirror(read_address(options.listen), _terms(options), wiring)
-    signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, lambda _number, _frame: running.reload())
     with contextlib.suppress(KeyboardInterrupt):
         running.start()
@@ -79,7 +77,3 @@ def _folder_words(words: str) -> tuple[str, Path]:
     if not equals or not Path(folder).is_dir():
         raise UsageError(f"{words!r} is not a repository and an existing folder", hint="--folder owner/name=DIR")
     return name, Path(folder)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-    raise KeyboardInterrupt

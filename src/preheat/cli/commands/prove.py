@@ -1,8 +1,6 @@
 """The `preheat prove` command."""
 
 import argparse
-import signal
-import sys
 from pathlib import Path
 
 import msgspec
@@ -24,8 +22,6 @@ from preheat.recipes.recipe import Recipe, located
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prove`; return the exit status."""
-    # SIGTERM ends the process by an exception, so that the proof removes its temporary files.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     recipe = wiring.recipe(options.app)
     # Parse all options first: the runs can take an hour.
     proof = Proof(

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,18 @@ class Intake:
     ) -> None:
         self._aside = root / "partial"
         self._path_of = path_of
-        self._on_read = on_read
+        self._listener = on_read
         self._copy = copy
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End running calls of `take` at their next step, with an error; after Ctrl-C in another thread."""
+        self._stopped.set()
+
+    def _on_read(self, size: int) -> None:
+        if self._stopped.is_set():
+            raise LibraryError("interrupted")
+        self._listener(size)
 
     def take(self, source: Path, expected: Digest | None) -> AddedBlob:
         """Add the regular file `source` as a blob, after verifying its `expected` digest, if given.

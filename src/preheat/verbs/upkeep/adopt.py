@@ -195,6 +195,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                 for candidate in jobs[job]:
                     taken[candidate.path] = replace(one, how="here") if candidate is not jobs[job][0] else one
         except BaseException:
+            intake.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
