@@ -9,6 +9,7 @@ import pytest
 from preheat import api
 from preheat.api.building import ImageTerms, check_built, write_docker_context
 from preheat.api.mirroring import MirrorTerms, RunningMirror
+from preheat.api.plans import plan_fold
 from preheat.api.proving import Proof
 from preheat.api.running import Guarding
 from preheat.api.settings import Settings
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "prune": (api.prune, api.plan_prune),
     "verify": (api.verify,),
     "adopt": (api.adopt, api.plan_adopt),
+    "fold": (plan_fold,),
 }
 # Verbs that print what a file or a value of the API has already.
 WITHOUT = {
@@ -108,6 +110,8 @@ EXCEPTIONS = {
     ("prune", "dry_run"): "plan_prune",
     ("prune", "yes"): "plan_prune",
     ("adopt", "dry_run"): "plan_adopt",
+    ("fold", "lang"): "preheat.verbs.folding.fold_page.fold_page",
+    ("fold", "report"): "preheat.verbs.folding.fold_page.fold_page",
 }
 EVERYWHERE = {"help", "library", "json", "events", "verbosity"}
 

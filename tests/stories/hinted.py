@@ -28,6 +28,8 @@ TYPED = {
     "preheat lock {}": "preheat lock preheat.toml",
     "preheat lock --check --replay": "preheat lock --check --replay",
     "to update it: preheat lock": "preheat lock",
+    "what was verified is noted; to continue: preheat verify --since 24h": "preheat verify --since 24h",
+    "pin the files first: preheat lock, or pull once without --from": "preheat lock",
     "to list all models: preheat ls": "preheat ls",
     "to list the pins: preheat ls": "preheat ls",
     "preheat prune": "preheat prune",
@@ -64,6 +66,10 @@ TYPED = {
 }  # fmt: skip
 # Texts whose commands need more than `world`, each with the test that provokes it and follows it.
 FOLLOWED = {
+    "preheat pull MODEL --from docker://{}": (
+        "tests.stories.test_pull_from_images",
+        "test_without_a_lock_the_image_lists_the_files",
+    ),
     "preheat prove --json > old.json": ("tests.stories.test_prove_judges", "test_a_slower_app_is_flagged"),
     "preheat pull {} --endpoint made=URL; URL is a mirror of the library that has it": (
         "tests.stories.test_unpacked_and_made",
@@ -81,6 +87,7 @@ NAMED = {
     "preheat mirror",
     "preheat mirror: {}, {}",
     "preheat trace",
+    "push the image with uncompressed layers, as preheat build does; or pull without --from",
     "was it built by preheat build?",
     "{} is not a report of preheat prove",
     "{}: preheat pull and run need --allow-place {}: {}",
