@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -52,10 +53,10 @@ class Page:
         )
 
     @contextmanager
-    def running(self, said: str, **env: str) -> Iterator[tuple[object, ...]]:
+    def running(self, said: str, inside: tuple[str, ...] = (), **env: str) -> Iterator[tuple[object, ...]]:
         """Run the app; yields its answer once the user has been told `said`."""
         self.preheat.env |= {"PREHEAT_CRIU": CRIU} | env
-        running = self.preheat.start("run", str(self.folder))
+        running = self.preheat.start("run", str(self.folder), inside=inside)
         running.until(lambda one: said in one.err)
         with urllib.request.urlopen(self.url, timeout=10) as answer:
             found = tuple(json.load(answer))
@@ -81,6 +82,18 @@ def test_the_second_start_restores_the_first_and_reads_its_model_from_the_librar
     assert (page.preheat.library / "memory-snapshots/page").stat().st_mode & 0o077 == 0
     kept = page.preheat("ls", "--json").last["memory_snapshots"]
     assert [one["app"] for one in kept] == ["page"]
+
+
+def test_a_user_without_root_restores_an_app_in_a_user_namespace(page: Page) -> None:
+    as_user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+    if subprocess.run([*as_user, "unshare", "--user", "true"], check=False).returncode:
+        pytest.skip("this system does not permit user namespaces in one another")
+    with page.running("memory snapshot made", as_user) as first:
+        pass
+    with page.running("restored from memory", as_user) as second:
+        assert second == first
+    with page.running("memory snapshot made") as of_root:
+        assert of_root != first, "another user's snapshot is not restored"
 
 
 def test_another_variable_or_another_model_is_a_new_start(page: Page, model: Path) -> None:

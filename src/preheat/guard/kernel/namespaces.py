@@ -12,6 +12,8 @@ import struct
 from contextlib import suppress
 from typing import Iterable, Iterator, Sequence
 
+from preheat.guard.kernel.quiet_fork import fork
+
 # linux/sched.h, linux/mount.h
 MOUNTS, USER, PIDS, NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
@@ -97,14 +99,45 @@ def count_pids_from(pid: int) -> None:
         _write("/proc/sys/kernel/ns_last_pid", str(pid))
 
 
-def own_user(kinds: int = 0) -> None:
-    """Enter a new user namespace, and further ones of these `kinds`; only this user and this group are mapped."""
+def own_user(kinds: int = 0, *, as_root: bool = False) -> None:
+    """Enter a new user namespace, and further ones of these `kinds`; only this user and this group are mapped.
+
+    They keep their numbers; with `as_root`, they are root and its group in the namespace.
+    """
     user, group = os.geteuid(), os.getegid()
     unshare(USER | kinds)
     # As the overflow user, the app could not read its files.
     _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
+    _write("/proc/self/uid_map", f"{0 if as_root else user} {user} 1")
+    _write("/proc/self/gid_map", f"{0 if as_root else group} {group} 1")
+
+
+def is_initial_user() -> bool:
+    """Return whether this process is in the user namespace of the host, or another that has all of its user IDs."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as lines:
+            return lines.readline().split()[1:] == ["0", "4294967295"]
+    except OSError:
+        return True
+
+
+def permits_own_user() -> bool:
+    """Return whether this process can create user, PID and mount namespaces, and mount /proc; a child tries it."""
+    child = fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    status = 1
+    try:
+        own_user(PIDS, as_root=True)
+        first = os.fork()
+        if first == 0:
+            own_mounts()
+            mount_proc()
+            status = 0
+        else:
+            status = os.waitpid(first, 0)[1] and 1
+    finally:
+        os._exit(status)
 
 
 def give_up_privileges() -> None:

@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
+from preheat.guard.kernel import namespaces
+
 PATH_VARIABLE = "PREHEAT_CRIU"
 _OLDEST = (4, 0)
 _PATIENCE_S = 10.0
@@ -23,10 +25,14 @@ class CannotFreeze(Exception):
 
 @dataclass(frozen=True)
 class Criu:
-    """The program `path` of a version that is supported."""
+    """The program `path` of a version that is supported.
+
+    `unprivileged`: it runs as root of a user namespace, and does without what that cannot do.
+    """
 
     path: str
     version: str
+    unprivileged: bool = False
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Criu:
@@ -45,7 +51,7 @@ class Criu:
             raise CannotFreeze(f"{path} is not CRIU, or does not run here")
         if (int(found[2]), int(found[3])) < _OLDEST:
             raise CannotFreeze(f"{path} is CRIU {found[1]}: version {_OLDEST[0]} or later is required")
-        return cls(path, found[1])
+        return cls(path, found[1], os.geteuid() != 0 or not namespaces.is_initial_user())
 
     def dump(self, pid: int, folder: str, pipes: Sequence[str]) -> list[str]:
         """Return the command that dumps process `pid` and its descendants into `folder`, and lets them run on.
@@ -53,7 +59,8 @@ class Criu:
         `pipes` are the pipes that lead to other processes, named as the links in /proc/PID/fd.
         """
         external = [word for pipe in pipes for word in ("--external", pipe)]
-        return [self.path, "dump", "-t", str(pid), "-D", folder, "-o", "log", "--leave-running", *_COMMON, *external]
+        command = [self.path, "dump", "-t", str(pid), "-D", folder, "-o", "log", "--leave-running"]
+        return [*command, *self._common(), *external]
 
     def restore(self, folder: str, pipes: Mapping[str, int]) -> list[str]:
         """Return the command that restores a dump as a sibling of its own process, then exits.
@@ -62,14 +69,19 @@ class Criu:
         """
         inherited = [word for pipe, ours in pipes.items() for word in ("--inherit-fd", f"fd[{ours}]:{pipe}")]
         command = [self.path, "restore", "-D", folder, "-o", os.devnull, "--restore-detached", "--restore-sibling"]
-        return [*command, *_COMMON, *inherited]
+        return [*command, *self._common(), *inherited]
+
+    def _common(self) -> list[str]:
+        return [*_COMMON, *(["--unprivileged"] if self.unprivileged else [])]
 
 
 def why_not(environ: Mapping[str, str]) -> str:
     """Return why no memory snapshots can be made on this machine, "" if they can; CRIU itself checks the kernel."""
     try:
-        require_root()
+        require_permission()
         criu = Criu.find(environ)
+        if criu.unprivileged:
+            return ""  # CRIU's check would require privileges that it does not need in a namespace
         checked = subprocess.run(
             [criu.path, "check"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S, check=False
         )
@@ -81,10 +93,10 @@ def why_not(environ: Mapping[str, str]) -> str:
     return f"CRIU reports that this kernel does not support it: {said[-1][:200] if said else 'no reason'}"
 
 
-def require_root() -> None:
-    """Raise CannotFreeze unless this user may run CRIU."""
-    if os.geteuid() != 0:
-        raise CannotFreeze("CRIU needs root")
+def require_permission() -> None:
+    """Raise CannotFreeze unless this user is root, or may create the user namespace in which CRIU has what it needs."""
+    if os.geteuid() != 0 and not namespaces.permits_own_user():
+        raise CannotFreeze("this system does not permit user namespaces, and without them, CRIU needs root")
 
 
 def machine_identity(criu: Criu) -> str:

@@ -20,6 +20,7 @@ from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, pub
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/")
 _QUIET_WITHIN_S = 10.0
 _GLANCE_S = 0.1
+_NO_ERRORS = ("rlimit:", "net: Unexpected error", "tun:")  # CRIU tries these, and does without them
 _SPARE = 256 << 20  # bytes that a dump must leave free on its disk
 
 
@@ -88,7 +89,7 @@ def _dump(pid: int, command: Sequence[str], made: str) -> None:
     if child == 0:
         status = 1
         try:
-            namespaces.join(pid, ("pid", "mnt"))
+            namespaces.join(pid, ("pid", "mnt") if os.geteuid() == 0 else ("user", "pid", "mnt"))
             inner = os.fork()  # only children are in the PID namespace
             if inner == 0:
                 _become(command)
@@ -116,9 +117,10 @@ def _last_error(log: str) -> str:
     """Return the first error in the log of CRIU, which has the cause; the later ones only report that it gave up."""
     try:
         with open(log, encoding="utf-8", errors="replace") as lines:
-            errors = [line.partition("): ")[2].strip() for line in lines if "Error (" in line and "rlimit" not in line]
+            errors = [line.partition("): ")[2].strip() for line in lines if "Error (" in line]
     except OSError:
         errors = []
+    errors = [words for words in errors if not words.startswith(_NO_ERRORS)]
     return f"CRIU: {errors[0][:200]}" if errors else "CRIU failed without a message"
 
 

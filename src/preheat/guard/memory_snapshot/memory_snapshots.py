@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Callable, Iterator, Mapping, Sequence
 
-from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu, machine_identity, require_root
+from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu, machine_identity, require_permission
 from preheat.guard.memory_snapshot.freeze import Freezable, freeze
 from preheat.guard.memory_snapshot.intact import Unusable
 from preheat.guard.memory_snapshot.restore import Restorable
@@ -52,7 +52,7 @@ class MemorySnapshots:
     ring: Ring = staticmethod(silent)
 
     def __init__(self, policy: MemoryPolicy, environ: Mapping[str, str]) -> None:
-        require_root()
+        require_permission()
         self.policy = policy
         self._notices: SimpleQueue[str] = SimpleQueue()
         self._criu = Criu.find(environ)

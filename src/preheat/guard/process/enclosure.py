@@ -8,8 +8,8 @@ In the order of preference, for an app that is `contained`:
 - otherwise the warden kills its descendants until none is left; a process that was detached, and kills the warden,
   survives
 
-A user namespace, which a PID namespace requires for other users, is entered only for an isolated app: sudo would not
-work in it, and files of other users would appear to belong to nobody.
+A user namespace, which a PID namespace requires for other users, is entered only for an isolated app, and for one whose
+memory is saved: sudo does not work in it, and files of other users appear to belong to nobody.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ WARDEN = b"warden:"  # begins the line with the PID of the warden outside of its
 class Enclosure:
     """How the processes of one start are kept together: the folder of a cgroup, or a PID namespace, or neither.
 
-    `unprivileged`: the app has no privileges outside its namespaces; `hidden`: the sockets that it must not see.
+    `own_user`: the PID namespace is in a user namespace, where the user is root. `unprivileged`: the app has no
+    privileges outside its namespaces; `hidden`: the sockets that it must not see.
     """
 
     cgroup: str = ""
     own_pids: bool = False
+    own_user: bool = False
     unprivileged: bool = False
     hidden: Sequence[str] = ()
 
@@ -51,9 +53,9 @@ class Enclosure:
     def of(cls, app: App) -> Enclosure:
         """Return the enclosure of a new start of an app; creates its cgroup."""
         if app.isolated:
-            return cls("", _permits(True, True), _permits(True, False), unix_sockets.bound())
+            return cls("", _permits(True, True), unprivileged=_permits(True, False), hidden=unix_sockets.bound())
         if app.freezable:
-            return cls(own_pids=True)
+            return cls(own_pids=True, own_user=os.geteuid() != 0)
         folder = cgroup.create() if app.contained else ""
         return cls(folder, app.contained and not folder and os.geteuid() == 0 and _permits(False, True))
 
@@ -70,7 +72,10 @@ class Enclosure:
         """
         if not self.own_pids:
             return
-        namespaces.unshare(namespaces.PIDS)
+        if self.own_user:
+            namespaces.own_user(namespaces.PIDS, as_root=True)
+        else:
+            namespaces.unshare(namespaces.PIDS)
         outside = os.getpid()
         first = os.fork()
         if first == 0:
