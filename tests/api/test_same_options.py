@@ -37,6 +37,8 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "verify": (api.verify,),
     "adopt": (api.adopt, api.plan_adopt),
     "fold": (plan_fold,),
+    "export": (api.export, api.plan_export),
+    "import": (api.import_bundle,),
 }
 # Verbs that print what a file or a value of the API has already.
 WITHOUT = {
@@ -81,6 +83,7 @@ NAMES = {
     "hub_rate": "imitated",
     "hub_rtt": "imitated",
     "guard": "status",
+    "split": "piece",
 }
 # Options that only a command line needs, with what a program uses instead.
 EXCEPTIONS = {
@@ -112,6 +115,7 @@ EXCEPTIONS = {
     ("adopt", "dry_run"): "plan_adopt",
     ("fold", "lang"): "preheat.verbs.folding.fold_page.fold_page",
     ("fold", "report"): "preheat.verbs.folding.fold_page.fold_page",
+    ("export", "dry_run"): "plan_export",
 }
 EVERYWHERE = {"help", "library", "json", "events", "verbosity"}
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from preheat.api.bundling import export, import_bundle, plan_export
 from preheat.api.plans import execute, plan_adopt, plan_build, plan_fold, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
@@ -52,12 +53,15 @@ __all__ = [
     "build",
     "check_lock",
     "execute",
+    "export",
+    "import_bundle",
     "lock",
     "ls",
     "mirror",
     "pin",
     "plan_adopt",
     "plan_build",
+    "plan_export",
     "plan_fold",
     "plan_prune",
     "plan_pull",

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import keyword
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from preheat.core.errors import PreheatError, UsageError
 from preheat.disk.regular_file import open_to_write, why
 from preheat.library.blobs.disk_errors import disk_trouble
 
-_UPKEEP = frozenset(("adopt", "fold", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify"))
+_UPKEEP = frozenset(
+    ("adopt", "export", "fold", "import", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify")
+)
 
 
 Command = Callable[[argparse.Namespace, Wiring], int]
@@ -64,7 +67,8 @@ def dispatch(options: argparse.Namespace, command: Command) -> int:
 def command_of(verb: str) -> Command:
     """Import only the module of this verb, and return its command."""
     room = "preheat.cli.commands.upkeep" if verb in _UPKEEP else "preheat.cli.commands"
-    module = importlib.import_module(f"{room}.{verb.replace('-', '_')}")
+    name = f"{verb}_" if keyword.iskeyword(verb) else verb.replace("-", "_")
+    module = importlib.import_module(f"{room}.{name}")
     command: Command = module.command
     return command
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from preheat import __version__
 from preheat.cli.options.build import image_verbs
+from preheat.cli.options.bundles import BUNDLE_VERBS
 from preheat.cli.options.connection_options import add_download_options, add_hub_options
 from preheat.cli.options.fold import FOLD
 from preheat.cli.options.mirror import EXAMPLES, add_mirror_options
@@ -281,6 +282,7 @@ _VERBS = (
     *proof_verbs(_add_app_argument, add_download_options, add_place_options),
     *upkeep_verbs(add_download_options),
     FOLD,
+    *BUNDLE_VERBS,
 )
 
 VERBS = frozenset(name for name, *_ in _VERBS)

@@ -138,7 +138,7 @@ class ImageFiles:
         return read_manifest(document, self.source.name)
 
 
-_NO_LOCK = "pin the files first: preheat lock, or pull once without --from"
+_NO_LOCK = "to pin the files: preheat lock; or pull without --from"
 
 
 def _raw(layer: Descriptor) -> tuple[LayerFile, ...]:

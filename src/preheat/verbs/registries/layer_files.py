@@ -114,7 +114,7 @@ def files_by_download(layer: Descriptor, content: Content, aside: Path | None) -
         return tuple(found)
 
 
-_UNPACKED = "push the image with uncompressed layers, as preheat build does; or pull without --from"
+_UNPACKED = "push the image with uncompressed layers, as `build` does; or pull without --from"
 
 
 def _files(entries: Iterator[TarEntry]) -> Iterator[TarEntry]:

@@ -1,0 +1,1 @@
+"""Bundles: `export` and `import`, which carry models to machines without a network in a tar."""

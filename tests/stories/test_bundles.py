@@ -1,0 +1,237 @@
+"""Export and import: models carried to a machine without a network, in a tar that any tar can read."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.stories.disk import disk
+
+RECIPE = """
+[app]
+name = "demo"
+command = ["python3", "{dir}/app.py"]
+[[needs]]
+ref = "acme/tiny"
+view = "flat"
+at = "checkpoints"
+files = ["*.safetensors", "config.json"]
+"""
+NOWHERE = "https://127.0.0.1:9"
+
+
+@pytest.fixture
+def app(preheat: Preheat) -> Preheat:
+    (preheat.folder / "preheat.toml").write_text(RECIPE)
+    assert preheat("lock").status == 0
+    assert preheat("pull", "--quiet").status == 0
+    return preheat
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Preheat]:
+    """A machine without a network."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = Preheat(folder, NOWHERE)
+    yield other
+    other.close()
+
+
+def exported(app: Preheat, *words: str) -> Path:
+    told = app("export", *words)
+    assert told.status == 0, told.err
+    return app.folder / words[words.index("-o") + 1]
+
+
+def flip(path: Path, at: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0] ^ 1
+        file.seek(at)
+        file.write(bytes([byte]))
+
+
+def test_an_app_is_carried_whole(app: Preheat, other: Preheat, model: Path) -> None:
+    bundle = exported(app, "-o", "demo.tar")
+    told = other("import", str(bundle), "--recipes", "apps", "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["new"] == sum((model / name).stat().st_size for name in ("model.safetensors", "config.json"))
+    placed = other("pull", "apps/demo/preheat.toml", "--locked")
+    assert placed.status == 0, placed.err
+    taken = other.folder / "apps/demo/checkpoints/model.safetensors"
+    assert taken.read_bytes() == (model / "model.safetensors").read_bytes()
+    again = other("import", str(bundle), "--recipes", "apps", "--json").last
+    assert again["new"] == 0
+
+
+def test_any_tar_reads_it(app: Preheat, tmp_path: Path, model: Path) -> None:
+    bundle = exported(app, "-o", "b.tar", "--split", "2M")
+    pieces = sorted(app.folder.glob("b.tar.*"))
+    assert not bundle.exists()
+    assert len(pieces) == 5
+    at = tmp_path / "unpacked"
+    at.mkdir()
+    whole = b"".join(piece.read_bytes() for piece in pieces)
+    subprocess.run(["tar", "x"], input=whole, cwd=at, check=True)
+    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    blob = at / "preheat-bundle/blobs/sha256" / digest
+    assert blob.read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+def test_pieces_in_any_order(app: Preheat, other: Preheat) -> None:
+    exported(app, "-o", "b.tar", "--split", "2M")
+    pieces = [str(piece) for piece in sorted(app.folder.glob("b.tar.*"), reverse=True)]
+    assert other("import", *pieces).status == 0
+    assert other("verify").status == 0
+
+
+@pytest.mark.parametrize("fault", ["missing", "last missing", "short", "altered", "twice", "not a bundle", "no file"])
+def test_what_is_wrong_with_pieces(app: Preheat, other: Preheat, fault: str) -> None:
+    exported(app, "-o", "b.tar", "--split", "2M")
+    pieces = sorted(app.folder.glob("b.tar.*"))
+    match fault:
+        case "missing":
+            del pieces[2]
+        case "last missing":
+            del pieces[-1]
+        case "short":
+            os.truncate(pieces[1], 1_000_000)
+        case "altered":
+            flip(pieces[2], 1000)
+        case "twice":
+            pieces.append(pieces[1].with_name("copy.001"))
+            pieces[-1].write_bytes(pieces[1].read_bytes())
+        case "not a bundle":
+            pieces[0].write_bytes(b"x" * 2_097_152)
+        case _:
+            pieces[1].unlink()
+    told = other("import", *map(str, pieces))
+    assert told.status == (4 if fault == "altered" else 2), told.err
+    assert "Traceback" not in told.err
+    assert told.err.count("\n   hint: ") == 1
+    assert json.loads(other("ls", "--json").out.splitlines()[-1])["versions"] == []
+
+
+def test_the_difference_to_an_earlier_bundle(app: Preheat, other: Preheat, model: Path) -> None:
+    first = exported(app, "-o", "may.tar")
+    (app.folder / "preheat.toml").write_text(RECIPE.replace('"config.json"', '"config.json", "voices/*"'))
+    assert app("lock").status == 0
+    assert app("pull", "--quiet").status == 0
+    later = exported(app, "-o", "june.tar", "--since", "may.tar")
+    assert later.stat().st_size < 3_100_000
+    refused = other("import", str(later))
+    assert refused.status == 5
+    assert "earlier bundle" in refused.err
+    assert other("import", str(first)).status == 0
+    assert other("import", str(later)).status == 0
+    assert other("show", "acme/tiny").status == 0
+
+
+def test_a_killed_import_is_resumed(app: Preheat, other: Preheat) -> None:
+    bundle = exported(app, "-o", "b.tar")
+    running = other.start("import", str(bundle), "--json")
+    running.event("resolved")
+    running.kill(signal.SIGKILL)
+    assert other("import", str(bundle)).status == 0
+    assert other("verify").status == 0
+
+
+def test_nothing_is_replaced(app: Preheat, other: Preheat) -> None:
+    (app.folder / "b.tar").write_text("mine")
+    told = app("export", "-o", "b.tar")
+    assert told.status == 5
+    assert (app.folder / "b.tar").read_text() == "mine"
+    bundle = exported(app, "-o", "c.tar")
+    recipe = other.folder / "apps/demo/preheat.toml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("mine")
+    assert other("import", str(bundle), "--recipes", "apps").status == 5
+    assert recipe.read_text() == "mine"
+
+
+def test_what_is_missing_is_not_exported(app: Preheat) -> None:
+    for words in (["acme/other"], ["acme/tiny", "./nowhere.toml"], ["indextts2"]):
+        told = app("export", *words, "-o", "b.tar")
+        assert told.status in (2, 5), told.err
+        assert not (app.folder / "b.tar").exists()
+
+
+def test_dry_runs_change_nothing(app: Preheat, other: Preheat) -> None:
+    planned = app("export", "-o", "b.tar", "--dry-run", "--json").last
+    assert not (app.folder / "b.tar").exists()
+    bundle = exported(app, "-o", "b.tar")
+    assert [one["size"] for one in planned["files"]] == [bundle.stat().st_size]
+    assert other("import", str(bundle), "--dry-run").status == 0
+    assert not (other.library / "blobs").exists()
+
+
+def test_the_same_content_gives_the_same_bytes(app: Preheat) -> None:
+    first, second = exported(app, "-o", "a.tar"), exported(app, "-o", "b.tar")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_disk_that_fills_up(app: Preheat, tmp_path: Path) -> None:
+    with disk(tmp_path / "small", "size=4m") as small:
+        told = app("export", str(app.folder / "preheat.toml"), "-o", "b.tar", inside=small.inside)
+        assert told.status == 5, told.err
+        assert list(small.path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/evil", "preheat-bundle/../../evil", "preheat-bundle/blobs/sha256/" + "0" * 64]
+)
+def test_hostile_names_are_ignored(app: Preheat, other: Preheat, name: str) -> None:
+    bundle = exported(app, "-o", "b.tar")
+    with tarfile.open(bundle, "a") as tar:
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert other("import", str(bundle), "--recipes", "apps").status == 0
+    assert not list(other.folder.rglob("evil"))
+
+
+def test_hostile_indexes_are_refused(app: Preheat, other: Preheat) -> None:
+    newer = b'{"version": 9, "models": [], "blobs": []}'
+    outside = b'{"version": 1, "apps": [".."], "models": [], "blobs": []}'
+    for body in (b"", b"{}", b"[" * 100_000, newer, outside):
+        with tarfile.open(other.folder / "evil.tar", "w") as tar:
+            entry = tarfile.TarInfo("preheat-bundle/index.json")
+            entry.size = len(body)
+            tar.addfile(entry, io.BytesIO(body))
+        told = other("import", "evil.tar")
+        assert told.status == 2, told.err
+        assert "Traceback" not in told.err
+
+
+@pytest.mark.slow
+def test_a_machine_with_nothing_but_python(app: Preheat, tmp_path: Path, model: Path) -> None:
+    bundle = exported(app, "-o", "b.tar", "--with-preheat")
+    at = tmp_path / "bare"
+    at.mkdir()
+    subprocess.run(["tar", "xf", str(bundle), "preheat-bundle/preheat.py", "preheat-bundle/python"], cwd=at, check=True)
+    python = getattr(sys, "_base_executable", sys.executable)
+    words = [python, "-I", "preheat-bundle/preheat.py"]
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(at)}
+    subprocess.run([*words, "import", str(bundle), "--recipes", "apps"], cwd=at, env=env, check=True)
+    subprocess.run([*words, "pull", "apps/demo/preheat.toml"], cwd=at, env=env, check=True)
+    placed = at / "apps/demo/checkpoints/model.safetensors"
+    assert placed.read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+def test_a_bundle_of_a_model_keeps_its_branch(app: Preheat, other: Preheat, hub: FlakyHub) -> None:
+    assert app("pull", "acme/tiny").status == 0
+    bundle = exported(app, "acme/tiny", "-o", "b.tar")
+    assert other("import", str(bundle)).status == 0
+    assert other("view", "hf-cache", "cache", "acme/tiny").status == 0
+    assert (other.folder / "cache/models--acme--tiny/refs/main").exists()
