@@ -10,6 +10,8 @@ import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.test_warm_up import cached, drop, is_in_memory
+from tests.oci.bases import Files, layer, layout
+from tests.stories.test_build import RECIPE, Layout, build
 from tests.stories.test_trace import CLIENT
 
 # It reads a module, a part of a large library and the weights; and a file of data once it is ready.
@@ -115,3 +117,36 @@ def test_a_list_from_a_stranger_delays_no_app(preheat: Preheat, app: Path) -> No
     lock.write_text(text + "reads = '''\n" + "\n".join(lines) + "\n'''\n")
     told = preheat("run", "--locked", "--network", "none")
     assert told.status == 0, told.err
+
+
+def test_the_guard_of_an_image_reads_the_list_and_the_weights_by_the_images_paths(
+    preheat: Preheat, tmp_path: Path
+) -> None:
+    (preheat.folder / "preheat.toml").write_text(RECIPE)
+    assert preheat("pull", "preheat.toml", "--quiet").status == 0
+    assert preheat("lock").status == 0
+    lines = ["{dir}/pack/library.so\t0-4096 8192-65536", "{site-packages}/torch.py", "{python}/os.py", "{dir}/../x"]
+    with (preheat.folder / "preheat.lock").open("a") as lock:
+        lock.write("[start]\nreads = '''\n" + "\n".join(lines) + "\n'''\n")
+    library = "usr/local/lib/python3.11"
+    files: Files = {"usr/local/bin/python3": "python3.11", "usr/local/bin/python3.11": b"#!", "app/app.py": b"pass"}
+    packages: Files = {f"{library}/site-packages/torch.py": b"pass", f"{library}/os.py": b"pass"}
+    config = {"WorkingDir": "/app", "Env": ["PATH=/usr/local/bin:/usr/bin"]}
+    base = layout(tmp_path / "bases", [layer({**files, **packages})], config)
+    told = build(preheat, base, "oci:out:v1")
+    assert told.status == 0, told.err + told.out
+    image = Layout(preheat.folder / "out", "v1")
+    root = image.unpack(preheat.folder / "root")
+    listed = (root / "opt/preheat/start.list").read_text().splitlines()
+    assert listed[:4] == [
+        "/app/pack/library.so\t0\t4096",
+        "/app/pack/library.so\t8192\t65536",
+        f"/{library}/site-packages/torch.py",
+        f"/{library}/os.py",
+    ]
+    assert len(listed) > 4
+    assert all((root / path.lstrip("/")).is_file() for path in listed[4:])
+    entrypoint = image.config["config"]["Entrypoint"]
+    assert entrypoint[entrypoint.index("--warm") + 1] == "/opt/preheat/start.list"
+    assert build(preheat, base, "oci:out:v2").status == 0
+    assert Layout(preheat.folder / "out", "v2").digest == image.digest

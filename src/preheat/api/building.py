@@ -170,13 +170,13 @@ def _written(output: ImageName | None, stores: ImageStores) -> Path | None:
 
 
 def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
-    """Parse the recipe again with the folder in the image as `{dir}`, and keep its needs."""
+    """Parse the recipe again with the folder in the image as `{dir}`, and keep what its lock says."""
     if app is not None and is_built_in(app):
         again = built_in(app, folder)
     else:
         assert recipe.path is not None, "read from a file"
         again = understand(recipe.path, recipe.path.read_bytes(), folder)
-    return replace(again, needs=recipe.needs)
+    return replace(again, needs=recipe.needs, start_list=recipe.start_list)
 
 
 def _layer_size(asked: int, output: ImageName | None) -> int:

@@ -58,6 +58,15 @@ def _in_places(lines: Iterable[str], real: Mapping[str, str], plain: Dict[str, b
                 yield FileRange(path, start, stop, follow=False)
 
 
+def plain_ranges(text: str, places: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of a list with the paths of other folders, for `--warm`; nothing is looked up on this machine."""
+    for line in text[:MOST_LETTERS].split("\n")[:MOST_FILES]:
+        found = _LINE.fullmatch(line)
+        if found is not None and found[1] in places and not _UP.search(found[2]):
+            path = f"{places[found[1]]}/{found[2]}"
+            yield from (f"{path}\t{start}\t{stop}" if stop else path for start, stop in _ranges(found[3]))
+
+
 def _is_plain(folder: str, plain: Dict[str, bool]) -> bool:
     """Return whether no symlink is on the way from a place to a folder: it may lead anywhere."""
     known = plain.get(folder)

@@ -4,10 +4,12 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, ImageError
 from preheat.core.snapshot import File
+from preheat.deploy.guard_zip import write_guard_zip
 from preheat.library.library import Library
 from preheat.oci.layers.layer import LayerEntry, blob_entry, file_entry, folder_entry
 from preheat.oci.layers.layer_plan import Group
@@ -20,6 +22,7 @@ from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.places import DIR, split_place
 from preheat.recipes.recipe import Need, Recipe
+from preheat.verbs.building.image_start_list import START_LIST
 from preheat.verbs.building.view_tree import ViewTree
 from preheat.verbs.locked_needs import Required
 from preheat.verbs.view import require_names
@@ -108,11 +111,21 @@ def lock_of(required: Required, folder: Path) -> str:
     return lock_text(Lock(tuple(Pinned(need, snapshot) for need, snapshot in required)), folder)
 
 
-def own_group(guard: bytes, lock: str, folders: Iterable[str]) -> Group:
-    """Return the group of folders, lock and guard; `guard` may be empty."""
+def guard_file() -> bytes:
+    """Return the guard as one file, the same for every Python."""
+    with TemporaryDirectory(prefix="preheat-") as aside:
+        path = Path(aside) / "guard.pyz"
+        write_guard_zip(path, plain=True)
+        return path.read_bytes()
+
+
+def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes = b"") -> Group:
+    """Return the group of folders, lock, guard and what the guard reads ahead; both may be empty."""
     entries = [file_entry(LOCK, lock.encode())]
     if guard:
         entries.append(file_entry(GUARD, guard, executable=True))
+    if guard and start_list:
+        entries.append(file_entry(START_LIST, start_list))
     return Group("folders, lock and guard" if guard else "folders and lock", (*entries, *map(folder_entry, folders)))
 
 

@@ -24,7 +24,7 @@ def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: List
     .cache in it; {tmp} is TMPDIR, else /tmp. {site-packages} is that of the Python that the command names, else of
     `.venv` in the app's folder, VIRTUAL_ENV, or the first Python on PATH; found in the base's layers.
     """
-    if not recipe.names_places:
+    if not recipe.names_places and not recipe.start_list:
         return recipe
     environ = {**environ_of(base.image.config), **recipe.env}
     user = user_of(base.image.config)

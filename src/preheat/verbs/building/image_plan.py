@@ -7,13 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.core.ref import Ref
-from preheat.deploy.guard_zip import write_guard_zip
 from preheat.disk.free_space import DiskNeed
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
@@ -30,7 +28,8 @@ from preheat.oci.secrets.secret_search import secret_in_text
 from preheat.recipes.container_port import ContainerPort, container_port
 from preheat.recipes.offline_env import in_container
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.building.image_contents import GUARD, LOCK, lay_out, lock_of, own_group, plain
+from preheat.verbs.building.image_contents import GUARD, LOCK, guard_file, lay_out, lock_of, own_group, plain
+from preheat.verbs.building.image_start_list import START_LIST, image_start_list
 from preheat.verbs.locked_needs import Required
 from preheat.views.view_protocol import View
 
@@ -139,10 +138,9 @@ def assemble(
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
-    search = tuple(search_path(order.base.image.config))
-    files = tuple(sorted({*inside.files, GUARD, LOCK}))
+    files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
-    wanted = wanted_by_command(order, frozenset(files))
+    search, wanted = tuple(search_path(order.base.image.config)), wanted_by_command(order, frozenset(files))
     findings = find(order.base, BaseQuery(folders, files, search, wanted=wanted), library, on_event)
     if findings.clashes:
         raise ImageError(
@@ -156,11 +154,11 @@ def assemble(
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
     additions = _config_additions(order, findings, inside.environ, annotations, on_event)
-    guard = _guard() if additions.guard else b""
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
-    own = own_group(guard, lock, new)
+    guard = guard_file() if additions.guard else b""
+    own = own_group(guard, lock, new, image_start_list(order.recipe, inside.groups))
     budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
     return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
 
@@ -249,7 +247,8 @@ def _config_additions(
 
 def _guard_command(order: BuildOrder, python: str, port: ContainerPort) -> tuple[str, ...]:
     ready = ("--ready", port.ready) if port.ready else ()
-    return (python, f"/{GUARD}", *ready, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
+    options = ready + (("--warm", f"/{START_LIST}") if order.recipe.start_list else ())
+    return (python, f"/{GUARD}", *options, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
 
 
 def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFindings) -> Health | None:
@@ -264,13 +263,6 @@ def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFinding
         if "wget" in findings.programs:
             return Health(("CMD", "wget", "-q", "-O", "/dev/null", ready))
     return None
-
-
-def _guard() -> bytes:
-    with TemporaryDirectory(prefix="preheat-") as aside:
-        path = Path(aside) / "guard.pyz"
-        write_guard_zip(path, plain=True)
-        return path.read_bytes()
 
 
 def _notes(order: BuildOrder, required: Required, library: Library, lock: str) -> dict[str, str]:
