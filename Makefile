@@ -128,8 +128,8 @@ bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch
 bench-limits: setup ## an honest client beside 512 bad ones, 10,000 idle connections, the checks of `run` with 9 GB; 3 minutes
 	$(RUN) -m benchmarks.bench_limits
 
-bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and the time to a page; 4 minutes
-	$(RUN) -m benchmarks.bench_start
+bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view, and the time to a page; 4 minutes; COLD=5 VENV=PYTHON: from a slow disk, as root
+	$(RUN) -m benchmarks.bench_start $(if $(COLD),--cold $(COLD)) $(if $(VENV),--venv $(VENV))
 
 bench-snapshots: setup ## restored starts beside plain ones, as root; VENV=PYTHON that has torch, transformers and gradio
 	PREHEAT_CRIU=$${PREHEAT_CRIU:-$$(.ci/get-criu)} $(RUN) -m benchmarks.bench_snapshots --venv $(VENV)

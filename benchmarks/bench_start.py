@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks import corpus
-from benchmarks.cold_starts import RATES, ColdStarts
+from benchmarks.cold_starts import RATES
 from benchmarks.cold_starts import WANTED as WANTED_COLD
 from benchmarks.cold_starts import measure as measure_cold
 from benchmarks.machine import describe, load
@@ -36,9 +37,10 @@ def main() -> None:
     form.add_argument("--venv", default="", help="a Python that has torch, transformers and gradio, for cold starts")
     form.add_argument("--cold", type=int, default=0, metavar="ROUNDS", help="only starts from a slow disk, as root")
     form.add_argument("--rate", type=int, action="append", help="of the slow disk in MB/s; repeatable")
+    form.add_argument("--folder", default="", help="keep the slow disk there, and use the one that is there")
     options = form.parse_args()
     if options.cold:
-        _cold(options.cold, options.venv, tuple(options.rate or RATES))
+        _cold(options.cold, options.venv, tuple(options.rate or RATES), options.folder)
         return
     measured: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
@@ -56,16 +58,25 @@ def main() -> None:
         _keep(machine=machine, files=measured, page=pairs.document())
 
 
-def _cold(rounds: int, python: str, rates: tuple[int, ...]) -> None:
+def _cold(rounds: int, python: str, rates: tuple[int, ...], folder: str) -> None:
     """Measure starts from a slow disk, print a table, and keep it if there were enough rounds."""
-    with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
-        machine, rows = describe(Path(name)), list[ColdStarts]()
-        for row in measure_cold(Path(name), rounds, python, rates):
-            rows.append(row)
+    kept = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="preheat-bench-", dir="/var/tmp"))
+    kept.mkdir(exist_ok=True)
+    rows: list[dict[str, object]] = []
+    try:
+        machine = describe(kept)
+        for row in measure_cold(kept, rounds, python, rates):
+            rows.append({**row.document(), "load": load()})
             print(row.row(), flush=True)
-        print(f"wanted from 200 MB/s: at most {WANTED_COLD}×; load {load()}")
+    finally:
+        if not folder:
+            shutil.rmtree(kept)
+    print(f"wanted from 200 MB/s: at most {WANTED_COLD}×; load {load()}")
     if rows and rounds >= 5:
-        _keep(cold={"machine": machine, "rows": [row.document() for row in rows]})
+        before = json.loads(RESULTS.read_text()).get("cold", {}).get("rows", []) if RESULTS.exists() else []
+        measured = {(row["app"], row["rate"]) for row in rows}
+        others = [row for row in before if (row["app"], row["rate"]) not in measured]
+        _keep(cold={"machine": machine, "rows": [*others, *rows]})
 
 
 def _keep(**parts: object) -> None:

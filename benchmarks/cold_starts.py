@@ -27,7 +27,7 @@ from preheat.recipes.recipe import read_recipe
 ROOT = Path(__file__).parents[1]
 DEMO, HUB = ROOT / "examples" / "speech_webui", ROOT / ".demo" / "hub" / "preheat-demo"
 WANTED = 0.67
-RATES = (200, 60)  # MB/s
+RATES = (200, 60, 0)  # MB/s; 0: from the page cache
 _GROUPS = Path("/sys/fs/cgroup/blkio")
 _SIZE = 8 << 30
 # Linux' own; distributions keep it, other than cloud images with disks of their own.
@@ -79,28 +79,31 @@ class SlowDisk:
 
     def __init__(self, work: Path) -> None:
         self.folder = work / "disk"
-        self.group = _GROUPS / f"preheat-bench-{os.getpid()}"
+        self.group = _GROUPS / f"preheat-slow-disk-{os.getpid()}"
         self._image = work / "disk.img"
         self._device = ""
         self._own = work.stat().st_dev
 
     def __enter__(self) -> "SlowDisk":
-        self.folder.mkdir(parents=True)
-        with self._image.open("wb") as image:
-            image.truncate(_SIZE)
-        _do("mkfs.ext4", "-q", self._image)
+        if not self._image.exists():
+            self.folder.mkdir(parents=True)
+            with self._image.open("wb") as image:
+                image.truncate(_SIZE)
+            _do("mkfs.ext4", "-q", self._image)
+        elif _do("losetup", "--associated", self._image):
+            raise RuntimeError(f"{self._image} is in use: two mounts of it would damage it")
         self._device = _do("losetup", "--find", "--show", "--direct-io=on", self._image).strip()
         _do("mount", self._device, self.folder)
         Path(f"/sys/block/{Path(self._device).name}/queue/read_ahead_kb").write_text(f"{_READ_AHEAD_KB}\n")
-        self.group.mkdir()
+        self.group.mkdir(exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         time.sleep(0.5)
-        self.group.rmdir()
+        with contextlib.suppress(OSError):
+            self.group.rmdir()
         _do("umount", "--lazy", self.folder)
         _do("losetup", "--detach", self._device)
-        self._image.unlink()
 
     def limit(self, rate: int) -> None:
         """Let the group read `rate` MB/s from each of the two disks; 0 for no limit."""
@@ -110,15 +113,18 @@ class SlowDisk:
 
 
 def measure(work: Path, rounds: int, python: str, rates: tuple[int, ...] = RATES) -> Iterator[ColdStarts]:
-    """Yield the figures of each page at each rate; `python` has torch, transformers and gradio, or is empty."""
+    """Yield the figures of each page at each rate; 0 is the page cache. `python` has torch, transformers and gradio.
+
+    Without `python`, only the demo's page is measured, which `make demo` has made. The disk stays in `work`, with the
+    traced pages, so that the next rounds can use it.
+    """
     if os.geteuid() or not os.access(_GROUPS, os.W_OK):
         print("cold starts: root and the blkio cgroup (version 1) are required")
         return
     with SlowDisk(work) as disk:
-        pages = [*_demo(disk.folder), *(_torch(disk.folder, Path(python)) if python else ())]
-        for page in pages:
-            for rate in (*rates, 0):
-                yield page.turns(disk, rate, rounds if rate else max(2, rounds // 2))
+        for page in (*_demo(disk.folder), *(_torch(disk.folder, Path(python)) if python else ())):
+            for rate in rates:
+                yield page.turns(disk, rate, rounds)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class _Page:
         }
         found = ColdStarts(self.name, rate, {side: [] for side in sides})
         disk.limit(0)
-        for words, environ in sides.values():
+        for words, environ in () if rate else sides.values():
             _start(words, app.folder, app.ready, environ, disk.group)
         disk.limit(rate)
         for turn in range(rounds):
@@ -162,7 +168,8 @@ def _demo(disk: Path) -> list[_Page]:
         print("cold starts: make demo makes the first page")
         return []
     folder = disk / "speech-webui"
-    shutil.copytree(DEMO, folder, symlinks=True)
+    if not folder.exists():
+        shutil.copytree(DEMO, folder, symlinks=True)
     port = str(free_port())
     command = (".venv/bin/python", "app.py", "--host", "127.0.0.1", "--port", port)
     folders = [f"--folder=preheat-demo/{one.name}={one}" for one in sorted(HUB.iterdir())]
@@ -172,8 +179,9 @@ def _demo(disk: Path) -> list[_Page]:
 
 def _torch(disk: Path, python: Path) -> list[_Page]:
     folder = disk / "torch-page"
-    folder.mkdir()
-    shutil.copytree(python.parents[1], folder / ".venv", symlinks=True)
+    if not folder.exists():
+        folder.mkdir()
+        shutil.copytree(python.parents[1], folder / ".venv", symlinks=True)
     (folder / "app.py").write_text(TORCH)
     port = str(free_port())
     return [_traced("torch, transformers, Gradio", folder, port, (".venv/bin/python", "app.py", port), "")]
@@ -187,6 +195,8 @@ def _traced(name: str, folder: Path, port: str, command: tuple[str, ...], url: s
     recipe, before = folder / "preheat.toml", folder / "before.toml"
     ready = ("--ready", f"http://127.0.0.1:{port}/", "--ready-within", "10m")
     words = (COMMAND, "trace", "--force", "-o", recipe, *ready, "--", *command)
+    if before.with_suffix(".lock").exists():
+        return _Page(name, recipe, before, environ)
     lead = {"HF_ENDPOINT": url} if url else {}
     _do(*words, environ={**environ, **lead}, folder=folder, ends=(0, 8))
     text = recipe.read_text()
