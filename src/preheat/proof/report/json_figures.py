@@ -72,6 +72,7 @@ class ProofFigures(msgspec.Struct, tag_field="event", tag="done", forbid_unknown
     spread: dict[str, StartFigures]
     stages: dict[str, tuple[StageFigures, ...]]
     unwatched_s: Seconds
+    unmade_s: tuple[float | None, ...]
     timelines: tuple[Timeline, ...]
     failed: tuple[str, ...]
     report: str
@@ -121,6 +122,7 @@ def figures(report: Report, failed: Sequence[str] = (), page: str = "") -> Proof
         },
         stages={condition: _stages(report, condition) for condition in conditions},
         unwatched_s=report.unwatched,
+        unmade_s=report.unmade,
         timelines=report.timelines,
         failed=tuple(failed),
         report=page,

@@ -86,6 +86,7 @@ class Report:
 
     `unwatched` are the seconds to ready of warm starts that were not observed. `copies` is the space that the
     weights take on disk after preloading, as a multiple of their size. `machine` describes the hardware.
+    `unmade` are the seconds of warm starts without the `made` files, None for one that failed.
     `environments` are the Python environments that were evicted from the page cache. `made` are the needs that a cold
     start makes itself. `rehearsed`: one start that is not measured came first.
     """
@@ -95,6 +96,7 @@ class Report:
     app: str = ""
     limits: MachineLimits = field(default_factory=MachineLimits)
     unwatched: tuple[float, ...] = ()
+    unmade: tuple[float | None, ...] = ()
     copies: float | None = None
     imitated: Imitated | None = None
     machine: Mapping[str, object] = field(default_factory=dict)
@@ -102,6 +104,12 @@ class Report:
     environments: tuple[str, ...] = ()
     made: tuple[MadeNeed, ...] = ()
     rehearsed: bool = False
+
+    @property
+    def unmade_s(self) -> float | None:
+        """Return how long a warm start takes that makes the made files; None if it was not measured, or failed."""
+        times = [one for one in self.unmade if one is not None]
+        return median(times) if times and len(times) == len(self.unmade) else None
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -131,11 +131,25 @@ class Wording:
                 made.files,
             )
             yield text.format(ref=made.ref, n=made.files, size=say_size(made.size))
+        yield from self._unmade()
         if report.rehearsed:
             yield _("One start that is not measured came first: what it built outside the caches was there for all.")
         if report.environments:
             folders = ", ".join(report.environments)
             yield _("The Python of a cold or preloaded start is read from disk too: {folders}.").format(folders=folders)
+
+    def _unmade(self) -> Iterator[str]:
+        """Yield a sentence for what the made files save a start, if that was measured."""
+        _, report = self._, self._report
+        size = say_size(sum(made.size for made in report.made))
+        if None in report.unmade:
+            yield _("Without the files that its first start made ({size}), the app does not start offline.").format(
+                size=size
+            )
+        elif report.unmade_s is not None and report.unwatched:
+            yield _(
+                "Without the files that its first start made ({size}), a warm start takes {without} instead of {usual}."
+            ).format(size=size, without=self.seconds(report.unmade_s), usual=self.seconds(median(report.unwatched)))
 
     def beaten(self, stage: StartStage) -> str:
         """Return a remark for a stage that took less than its limit, or ""."""

@@ -26,6 +26,7 @@ class ProofPlan:
 
     `start_s`: how long a start takes, as far as known; `one` and `many`: the rates of the line in bytes per second over
     one connection, as apps download, and over many. `observe_s`: how long an offline start is observed after first use.
+    `makes`: the recipe has made files, without which one warm start a round is timed too.
     """
 
     rounds: int
@@ -35,6 +36,7 @@ class ProofPlan:
     one: float | None = None
     many: float | None = None
     observe_s: float = 0.0
+    makes: bool = False
 
     @property
     def pulls(self) -> bool:
@@ -49,7 +51,7 @@ class ProofPlan:
     @property
     def starts(self) -> int:
         """Return the number of starts of the app."""
-        return sum(_STARTS[step] for round_ in range(1, self.rounds + 1) for step in self.steps(round_))
+        return sum(self._starts(step) for round_ in range(1, self.rounds + 1) for step in self.steps(round_))
 
     @property
     def downloads(self) -> int:
@@ -77,11 +79,14 @@ class ProofPlan:
         if step in (COLD, PULL) and not rate:
             return None
         downloading = self.size / rate if rate else 0.0
-        starts = _BARE_STARTS if step == LIMITS else _STARTS[step]
+        starts = _BARE_STARTS if step == LIMITS else self._starts(step)
         if starts and self.start_s is None:
             return None
         observed = self.observe_s if step in (PRELOADED, WARM, RESTART) else 0.0
         return downloading + starts * (self.start_s or 0.0) + observed
+
+    def _starts(self, step: str) -> int:
+        return _STARTS[step] + (self.makes and step == WARM)
 
 
 @dataclass(slots=True)

@@ -71,6 +71,7 @@ class _Results:
 
     timelines: list[Timeline] = field(default_factory=list)
     unwatched: list[float] = field(default_factory=list)
+    unmade: list[float | None] = field(default_factory=list)
     limits: MachineLimits = field(default_factory=MachineLimits)
     weights: int = 0
     copies: float | None = None
@@ -115,6 +116,7 @@ def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], o
         app=recipe.name,
         limits=results.limits,
         unwatched=tuple(results.unwatched),
+        unmade=tuple(results.unmade),
         copies=results.copies,
         imitated=terms.imitated,
         machine=terms.machine,
@@ -139,7 +141,8 @@ def _known(recipe: Recipe, terms: ProveOptions, on_event: Listener) -> tuple[Rec
 def _plan(terms: ProveOptions, known: Known, line: Line | None) -> ProofPlan:
     size = sum({file.digest: file.size for _, one in known for file in one.files}.values())
     one, many = (line.one, line.many) if line is not None else (None, None)
-    return ProofPlan(terms.rounds, terms.conditions, size, terms.start_s, one, many, terms.surroundings.observe_s)
+    makes, observe_s = any(need.ref.hub == MADE for need, _ in known), terms.surroundings.observe_s
+    return ProofPlan(terms.rounds, terms.conditions, size, terms.start_s, one, many, observe_s, makes)
 
 
 class _Round:
@@ -223,6 +226,10 @@ class _Round:
                 if step == WARM:
                     with fresh(folder) as other:
                         results.unwatched.append(starts.unwatched(StartFolder(other), library))
+        if step == WARM and self._clock.plan.makes and None not in results.unmade:
+            # In the app's own folders, the last start's made files are gone by now, and the user's are aside.
+            with self._untouched(files, files.weights | files.in_the_way), fresh(folder) as home:
+                results.unmade.append(starts.without_made(StartFolder(home), library))
 
     def _placed(self, library: Library) -> PlacedFiles:
         starts, permissions = self._starts, self._terms.permissions

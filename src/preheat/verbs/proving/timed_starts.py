@@ -10,6 +10,7 @@ from pathlib import Path
 from preheat.core.cache_variables import CACHE_VARIABLES
 from preheat.core.errors import AppError
 from preheat.core.events import Event, Listener, Noted, Placed, TrialProgress
+from preheat.core.ref import MADE
 from preheat.core.snapshot import File
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
@@ -150,6 +151,17 @@ class Starts:
         with self._hub(library, environ) as lead:
             return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
 
+    def without_made(self, roots: StartFolder, library: Library) -> float | None:
+        """Start warm as `unwatched`, but without the made files, which this start has to make; None if it fails."""
+        recipe = replace(self.recipe, needs=tuple(need for need in self.recipe.needs if need.ref.hub != MADE))
+        environ = self._offline(roots, library, recipe)
+        fill([library.root, *self._interpreter()])
+        try:
+            with self._hub(library, environ) as lead:
+                return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
+        except AppError:
+            return None
+
     def bare_imports(self, bare_imports: BareImports, roots: StartFolder, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
         environ = online(self._around.environ, without=CACHE_VARIABLES) | self._own(roots)
@@ -158,11 +170,12 @@ class Starts:
         took = bare_imports.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
         return () if took is None else (took,)
 
-    def _offline(self, roots: StartFolder, library: Library) -> dict[str, str]:
+    def _offline(self, roots: StartFolder, library: Library, recipe: Recipe | None = None) -> dict[str, str]:
+        """Return the variables of an offline start, and place the needs, or only those of `recipe`."""
         self.copied = 0
         environ = {name: value for name, value in offline(self._around.environ).items() if name not in CACHE_VARIABLES}
         environ |= self._own(roots) | dict(self._around.endpoints)
-        recipe = self.recipe.at_places(environ)
+        recipe = (recipe or self.recipe).at_places(environ)
         return environ | place_needs(
             recipe, library, self.view_of, self._tell, roots.folder / "views", self._permissions
         )
