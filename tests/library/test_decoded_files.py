@@ -1,29 +1,35 @@
 """Decoded files: a file is decoded once while it is unchanged, and the cache is bounded."""
 
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from preheat.library.decoded_files import Decoded
+from tests.growth.counting import operations
 
 
 class Decoding:
     """Decode files as text, and count the calls."""
 
-    def __init__(self, heaviest: int = 100) -> None:
+    def __init__(self, heaviest: int = 100, *, looks_first: bool = False) -> None:
         self.count = 0
-        self.decoded = Decoded(self._decode, len, heaviest)
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.decoded = Decoded(self._decode, len, heaviest, looks_first=looks_first)
 
-    def _decode(self, path: Path) -> str | None:
+    def _decode(self, path: Path) -> tuple[str, os.stat_result] | None:
         self.count += 1
         try:
-            text = path.read_text()
+            with open(path) as file:
+                text, status = file.read(), os.fstat(file.fileno())
         except FileNotFoundError:
             return None
         if text == "bad":
             raise ValueError(text)
-        return text
+        self.meanwhile()
+        return text, status
 
 
 def replace_whole(path: Path, text: str) -> None:
@@ -101,10 +107,10 @@ def test_threads_that_need_the_same_file_wait_for_one_decode(tmp_path: Path) -> 
 def test_a_file_that_has_just_changed_is_not_kept(tmp_path: Path) -> None:
     path, count = tmp_path / "file", 0
 
-    def decode(_path: Path) -> str:
+    def decode(path: Path) -> tuple[str, os.stat_result]:
         nonlocal count
         count += 1
-        return "text"
+        return "text", path.stat()
 
     replace_whole(path, "one")
     young: Decoded[str] = Decoded(decode, len, settled_s=3600.0)
@@ -119,3 +125,26 @@ def test_a_symlink_is_read_anew_when_its_target_was_replaced(tmp_path: Path) -> 
     for text in ("one", "two"):
         replace_whole(path, text)
         assert [decoding.decoded.read(link) for _ in range(2)] == [text] * 2
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_a_file_that_was_replaced_while_it_was_decoded_is_not_kept(tmp_path: Path, *, looks_first: bool) -> None:
+    decoding, path = Decoding(looks_first=looks_first), tmp_path / "file"
+    replace_whole(path, "one")
+    decoding.meanwhile = lambda: replace_whole(path, "two")
+    assert decoding.decoded.read(path) == "one"
+    decoding.meanwhile = lambda: None
+    assert [decoding.decoded.read(path) for _ in range(3)] == ["two"] * 3
+    assert decoding.count == 2
+    path.unlink()
+    assert decoding.decoded.read(path) is None
+
+
+def test_the_first_read_of_a_file_on_a_share_is_one_round_trip(tmp_path: Path) -> None:
+    decoding, path = Decoding(), tmp_path / "file"
+    replace_whole(path, "one")
+    with operations(tmp_path, shared=True) as first:
+        assert decoding.decoded.read(path) == "one"
+    with operations(tmp_path) as again:
+        assert decoding.decoded.read(path) == "one"
+    assert (sum(first.values()), dict(again)) == (1, {"stats": 1})

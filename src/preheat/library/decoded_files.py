@@ -17,19 +17,24 @@ _LOCKS = 16
 class Decoded(Generic[Value]):
     """An LRU cache of decoded values by path, up to a total weight of `heaviest`. Thread-safe.
 
-    Every read costs an lstat(2), also of a missing file. A file is decoded again when its inode, size, mtime or ctime
-    changes. With `settled_s`, a file that changed less than that ago is decoded each time: a filesystem's clock is
-    coarse, and inode numbers are used again. Threads that read the same file at once wait for one decode. Exceptions of
-    `decode` are raised and not cached.
+    `decode` returns the value and the stat result of the file that it read, or None for a missing file. A read of a
+    cached value costs an lstat(2). The first read opens the file at once, which is a round trip less on a share; with
+    `looks_first`, it begins with the lstat(2) too, for files that are often missing. A file is decoded again when its
+    inode, size, mtime or ctime changes. With `settled_s`, a file that changed less than that ago is decoded each time:
+    a filesystem's clock is coarse, and inode numbers are used again. Threads that read the same file at once wait for
+    one decode. Exceptions of `decode` are raised and not cached.
     """
 
     def __init__(
         self,
-        decode: Callable[[Path], Value | None],
+        decode: Callable[[Path], tuple[Value, os.stat_result] | None],
         weigh: Callable[[Value], int],
         heaviest: int = 60_000,
         settled_s: float = 0.0,
+        *,
+        looks_first: bool = False,
     ) -> None:
+        self._looks_first = looks_first
         self._settled_s = settled_s
         self._decode = decode
         self._weigh = weigh
@@ -42,19 +47,23 @@ class Decoded(Generic[Value]):
     def read(self, path: Path | str) -> Value | None:
         """Return the decoded content of the file, or None if the file is missing."""
         path = str(path)
-        stat = _stat(path)
-        if stat is None:
-            return None
-        known = self._known(path, stat)
-        if known is not None:
-            return known
-        with self._alone[hash(path) % _LOCKS]:
+        if not self._opens_first(path):
             stat = _stat(path)
+            if stat is None:
+                return None
             known = self._known(path, stat)
-            if known is None:
-                known = self._decode(Path(path))
-                if known is not None and stat and stat == _stat(path) and self._is_settled(stat):
-                    self._keep(path, stat, known)
+            if known is not None:
+                return known
+        with self._alone[hash(path) % _LOCKS]:
+            known = None if self._opens_first(path) else self._known(path, _stat(path))
+            if known is not None:
+                return known
+            decoded = self._decode(Path(path))
+            if decoded is None:
+                return None
+            known, stat = decoded[0], _fields(decoded[1])
+            if stat == _stat(path) and self._is_settled(stat):
+                self._keep(path, stat, known)
         return known
 
     def wrote(self, path: Path | str, inode: int, value: Value) -> None:
@@ -72,6 +81,11 @@ class Decoded(Generic[Value]):
         known, after = self._known(path, before), _stat(path)
         if known is not None and before and after and before[:3] == after[:3]:
             self._keep(path, after, known)
+
+    def _opens_first(self, path: str) -> bool:
+        """Return whether the file is to be opened without a look at its stat, because its value is not cached."""
+        with self._turn:
+            return not self._looks_first and path not in self._kept
 
     def _is_settled(self, stat: _Stat) -> bool:
         return not self._settled_s or time.time() - max(stat[3:]) / 1e9 > self._settled_s
@@ -111,4 +125,8 @@ def _stat(path: str) -> _Stat | None:
             status = os.stat(path)  # noqa: PTH116 - faster than Path: a mirror does this for each request
         except OSError:
             return ()
+    return _fields(status)
+
+
+def _fields(status: os.stat_result) -> _Stat:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

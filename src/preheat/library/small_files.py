@@ -16,6 +16,11 @@ def read_small(path: Path | str, most: int = _MOST, start: int = 0) -> bytes:
 
     Raise OSError with the path if it is not a regular file, too large, unreadable, or another user's symlink.
     """
+    return read_dated(path, most, start)[0]
+
+
+def read_dated(path: Path | str, most: int = _MOST, start: int = 0) -> tuple[bytes, os.stat_result]:
+    """Return what `read_small` returns, and the stat result of the file that was read."""
     descriptor = open_to_read(path)
     try:
         status = os.fstat(descriptor)
@@ -33,4 +38,4 @@ def read_small(path: Path | str, most: int = _MOST, start: int = 0) -> bytes:
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
-    return b"".join(chunks)
+    return b"".join(chunks), status

@@ -18,7 +18,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import write_whole
 from preheat.library.decoded_files import Decoded
 from preheat.library.ownership import require_own_folders
-from preheat.library.small_files import read_small
+from preheat.library.small_files import read_dated
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
@@ -118,7 +118,7 @@ class Records:
         for path in self._root.glob("*/*/[!.]*.json"):
             known = self._read(path)
             if known is not None:
-                yield known.snapshot
+                yield known[0].snapshot
 
     def listed(self) -> Iterator[RecordSummary]:
         """Iterate over summaries of all records, in no order; this is faster than `all`, as no paths are decoded."""
@@ -129,9 +129,10 @@ class Records:
                 if entry.name.startswith(".") or not entry.name.endswith(".json"):
                     continue
                 path = Path(entry.path)
-                record = _decoded(path, _SummaryForm)
-                if record is None:
+                decoded = _decoded(path, _SummaryForm)
+                if decoded is None:
                     continue
+                record = decoded[0]
                 ref = self._ref(record, path)
                 if not all(_DIGEST.fullmatch(file.digest) and file.size >= 0 for file in record.files):
                     raise _not_a_record(path, "it lists a file with an invalid digest or size")
@@ -179,7 +180,8 @@ class Records:
         for entry in _listing(self._folder(ref) / "refs"):
             if entry.name.startswith("."):
                 continue
-            commit, revision = _ref_file(Path(entry.path))
+            decoded = _ref_file(Path(entry.path))
+            commit, revision = decoded[0] if decoded is not None else ("", "")
             revision = revision if entry.name.startswith("~") else unquote(entry.name)
             if commit and revision:
                 found[revision] = commit
@@ -196,14 +198,15 @@ class Records:
         told = self._pointing.read(f"{self._root}/{ref.hub}/{ref.slug}/refs/{_name(ref.revision)}")
         return told[0] if told is not None else ""
 
-    def _read(self, path: Path) -> "_Known | None":
-        record = _decoded(path, _Record)
-        if record is None:
+    def _read(self, path: Path) -> "tuple[_Known, os.stat_result] | None":
+        decoded = _decoded(path, _Record)
+        if decoded is None:
             return None
+        record, status = decoded
         ref = self._ref(record, path)
         try:
-            files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
-            return _Known(Snapshot(ref, record.commit, files, _unlisted(record)), record.by)
+            files = tuple(File(one.path, one.size, Digest.parse(one.digest)) for one in record.files)
+            return _Known(Snapshot(ref, record.commit, files, _unlisted(record)), record.by), status
         except (PreheatError, ValueError) as error:  # ValueError: an invalid path
             text = error.message if isinstance(error, PreheatError) else str(error)
             raise _not_a_record(path, text) from error
@@ -259,21 +262,24 @@ def _name(revision: str) -> str:
     return "~" + hashlib.sha256(revision.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _ref_file(path: Path) -> tuple[str, str]:
-    """Return the commit in a ref file, and the revision if the file contains it; both empty without a valid commit."""
+def _ref_file(path: Path) -> tuple[tuple[str, str], os.stat_result] | None:
+    """Return commit and revision of a ref file, both "" if invalid, and its stat result; None if it is missing."""
     try:
-        commit, _, revision = read_small(path).decode("utf-8", "replace").partition("\n")
+        body, status = read_dated(path)
     except (FileNotFoundError, NotADirectoryError):
-        return "", ""
+        return None
     except OSError as error:
         raise _unreadable(error, path) from error
+    commit, _, revision = body.decode("utf-8", "replace").partition("\n")
     commit = commit.strip()
-    return (commit, revision.removesuffix("\n")) if _COMMIT.fullmatch(commit) else ("", "")
+    return ((commit, revision.removesuffix("\n")) if _COMMIT.fullmatch(commit) else ("", "")), status
 
 
-def _decoded(path: Path, form: type[_Form]) -> _Form | None:
+def _decoded(path: Path, form: type[_Form]) -> tuple[_Form, os.stat_result] | None:
+    """Return the content of a record, and the stat result of its file; None if it is missing."""
     try:
-        return msgspec.json.decode(read_small(path), type=form)
+        body, status = read_dated(path)
+        return msgspec.json.decode(body, type=form), status
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -1,13 +1,14 @@
 """Visibility: which repositories the mirror downloaded, and whether they are public or private upstream."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from preheat.core.ref import Ref
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.decoded_files import Decoded
-from preheat.library.small_files import read_small
+from preheat.library.small_files import read_dated
 
 # ELSEWHERE: public at an upstream that is not the hub itself, so that upstream's refusals prove nothing.
 OPEN, CLOSED, ELSEWHERE = "open", "closed", "open elsewhere"
@@ -22,7 +23,7 @@ class Gate:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "mirror"
-        self._states: Decoded[str] = Decoded(_read, lambda _state: 1, settled_s=0.1)
+        self._states: Decoded[str] = Decoded(_read, lambda _state: 1, settled_s=0.1, looks_first=True)
 
     def state(self, ref: Ref) -> str:
         """Return a repository's state; "" if the mirror did not download it, `closed` if the file cannot be read."""
@@ -44,12 +45,13 @@ class Gate:
         return self._root / ref.hub / ref.slug
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path) -> tuple[str, os.stat_result] | None:
     try:
-        told = read_small(path).decode("ascii", "replace").strip()
+        body, status = read_dated(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return told if told in (OPEN, ELSEWHERE) else CLOSED
+    told = body.decode("ascii", "replace").strip()
+    return told if told in (OPEN, ELSEWHERE) else CLOSED, status
 
 
 def name_of(token: str) -> str:
