@@ -26,6 +26,7 @@ from preheat.library.library import Library
 from preheat.library.records.scan_results import Verdicts
 from preheat.scan.scan_file import may_run_code, scan, scanner
 from preheat.verbs.scan import scan_files
+from tests.growth.counting import operations
 from tests.guard.apps import until
 
 
@@ -265,3 +266,15 @@ def test_a_verdict_is_read_back_the_same(tmp_path: Path) -> None:
 
 def test_a_missing_file_has_no_verdict(tmp_path: Path) -> None:
     assert list(scan_files([File("x.pth", 3, git_sha1("a" * 40))], Library(tmp_path))) == []
+
+
+def test_a_small_file_is_searched_in_memory_and_a_large_one_to_its_end(planted: Runs, tmp_path: Path) -> None:
+    for size in (1 << 10, 256 << 10, (256 << 10) + 1, 1 << 20):
+        at = tmp_path / str(size)
+        at.write_bytes(b"\x01" * size)
+        with operations(tmp_path) as count:
+            assert not may_run_code(at, "weights.bin.txt")
+        assert sum(count.values()) <= 2, count
+        at.write_bytes(b"\x01" * size + pickle.dumps(planted, 2))
+        assert may_run_code(at, "weights.bin.txt")
+    assert not (tmp_path / "it-ran").exists()

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import io
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ _RULES = 5
 _SCANNER = "picklescan"
 PATIENCE_S = 300.0
 _SEARCHED_HERE = 64 << 20
+_AT_ONCE = 256 << 10  # bytes of a file that is read whole
 _UNDECIDED = 256 << 10  # what is valid as a pickle up to here, is looked at by the scanner
 
 
@@ -41,10 +43,21 @@ def may_run_code(path: Path | str, name: str) -> bool:
     """
     if suffix_of(name) in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         head = file.read(HEAD)
         file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
         return bool(kind_of(head, file.read(TAIL))) or is_pickle(file, most=_UNDECIDED) or _may_hide(file)
+
+
+def _opened(path: Path | str) -> IO[bytes]:
+    """Open a file to search it; a small one in memory, since a repository may have thousands of them."""
+    with open(path, "rb", buffering=0) as raw:
+        size = os.fstat(raw.fileno()).st_size
+        if size <= _AT_ONCE:
+            body = raw.read(size + 1)
+            if body is not None and len(body) == size:  # else it was cut short, or the file has grown
+                return io.BytesIO(body)
+    return open(path, "rb")
 
 
 def _may_hide(file: IO[bytes]) -> bool:
