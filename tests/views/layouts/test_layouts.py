@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,20 @@ def test_a_tree_listing_written_by_the_client_stays(library: Path, at: Path) -> 
     tree.write_text("theirs")
     place(HuggingFaceCache(), library, keep(library), at)
     assert tree.read_text() == "theirs"
+
+
+def test_a_tree_listing_of_many_files_needs_little_more_memory_than_its_bytes() -> None:
+    files = (File(f"dir/{number}", 100, sha256(f"{number:064x}")) for number in range(2000))
+    snapshot = Snapshot(Ref.parse("acme/many"), COMMIT, tuple(files))
+    tree_listing(snapshot)
+    tracemalloc.start()
+    try:
+        listed = tree_listing(snapshot)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert json.dumps(json.loads(listed), indent=1).encode() == listed
+    assert peak < 2 * len(listed)
 
 
 def test_a_tree_listing_names_a_large_file_by_its_pointer(library: Path) -> None:
