@@ -63,16 +63,21 @@ def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str, within
 def preloaded(*faults: Fault) -> dict[str, str]:
     """Return the variables that give a process these faults; skip the test without a C compiler."""
     rules = (f"{one.call} {one.action} {one.after} {one.times} {one.part}" for one in faults)
-    return {"LD_PRELOAD": _library(), "FAULTS": "\n".join(rules)}
+    return {"LD_PRELOAD": _library("faults.c"), "FAULTS": "\n".join(rules)}
+
+
+def wrong_clock(years: int) -> dict[str, str]:
+    """Return the variables of a wall clock that is off by `years`; skip the test without a C compiler."""
+    return {"LD_PRELOAD": _library("clock.c"), "CLOCK_OFF_S": str(years * 365 * 24 * 3600)}
 
 
 @functools.cache
-def _library() -> str:
+def _library(name: str) -> str:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("a C compiler is needed")
-    made = Path(tempfile.mkdtemp(prefix="preheat-faults-")) / "faults.so"
-    source = Path(__file__).with_name("faults.c")
+    made = Path(tempfile.mkdtemp(prefix="preheat-faults-")) / f"{name}.so"
+    source = Path(__file__).with_name(name)
     words = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", os.fspath(made), os.fspath(source), "-ldl"]
     subprocess.run(words, check=True, capture_output=True)
     return os.fspath(made)

@@ -59,6 +59,8 @@ class Transport:
     """Connection pools, one per proxy and one for direct connections; thread-safe."""
 
     def __init__(self, settings: NetworkSettings) -> None:
+        # An invalid certificate is reported with the time of this machine: network_errors.py.
+        urllib3.disable_warnings(exceptions.SystemTimeWarning)
         self._settings = settings
         self._tls = tls_context(str(settings.ca_file) if settings.ca_file else None)
         self._pools: dict[Proxy | None, urllib3.PoolManager] = {}

@@ -3,6 +3,7 @@
 import http.client
 import re
 import ssl
+import time
 from collections.abc import Mapping
 
 import urllib3
@@ -15,6 +16,7 @@ _UP = "check that it is up and reachable, or try another: --endpoint hf=URL"
 _AGAIN = "try again, or another: --endpoint hf=URL"
 _CUT = "closed the connection before the end of its response"
 _NO_NAME = "check that this machine is online and the name is right, or try another: --endpoint hf=URL"
+_WRONG_TIMES = frozenset((9, 10))  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL
 # OpenSSL's reasons for a response that is not TLS.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"))
 # Proxies that send their own error pages in place of the hub's response.
@@ -150,6 +152,12 @@ def _tls_error(what: str, error: BaseException) -> HubError:
     untrusted = isinstance(inner, ssl.SSLCertVerificationError) or not isinstance(inner, (ssl.SSLError, OSError))
     if untrusted:
         why = getattr(inner, "verify_message", "")
+        if getattr(inner, "verify_code", 0) in _WRONG_TIMES:
+            now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+            return HubError(
+                f"{what} shows a certificate that is not valid at the time of this machine, {now}: {why}",
+                hint="check the machine's clock: date; if it is right, the server's certificate must be renewed",
+            )
         return HubError(
             f"{what} shows a certificate that is not trusted{f': {why}' if why else ''}",
             hint="set SSL_CERT_FILE to your CA's file",

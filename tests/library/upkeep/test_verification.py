@@ -224,6 +224,18 @@ def test_many_logs_are_merged_and_keep_the_present_blobs(library: Library) -> No
     assert last.read() == {name: seal for name, seal in before.items() if name == str(file_of("m", LARGE).digest)}
 
 
+def test_merged_logs_keep_the_seal_of_the_right_clock(library: Library) -> None:
+    large = file_of("m", LARGE).digest
+    right = library.seals.read()[str(large)]
+    [log] = (library.root / "seals").glob("*-*.log")
+    future = f"{large} {right.size} 1 1 1 1 {right.at + 600_000_000}\n"
+    for number in range(70):
+        (log.parent / f"{number}.log").write_text(f"preheat-seals 1\n{future}")
+    last = Library(library.root).seals
+    last.tidy({str(large)})
+    assert last.read() == {str(large): right}
+
+
 def test_invalid_seal_lines_are_ignored(library: Library) -> None:
     (library.root / "seals/rubbish.log").write_bytes(b"preheat-seals 1\nsha256:00 1 2 3\nx\n\xff\xff 1 2 3 4 5 6\ncut")
     (library.root / "seals/other.log").write_text("something else\n")

@@ -12,6 +12,7 @@ from preheat.core.digest import Digest
 from preheat.library.records.append_logs import AppendLogs
 
 _TOGETHER = 64
+_CLOCKS_DIFFER_S = 3600.0  # of machines that share a library
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Seals:
 
     def read(self) -> dict[str, Seal]:
         """Return the latest seal of each blob, by `algorithm:hex`."""
-        return {name: max(seals, key=lambda seal: seal.at) for name, seals in self.all().items()}
+        return {name: _latest(seals) for name, seals in self.all().items()}
 
     def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
         """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
@@ -119,10 +120,16 @@ class Seals:
                 if name in here:
                     found.setdefault(name, []).append(rest)
             parsed = ((name, _parsed(rests)) for name, rests in found.items())
-            latest = ((name, max(seals, key=lambda seal: seal.at)) for name, seals in parsed if seals)
+            latest = ((name, _latest(seals)) for name, seals in parsed if seals)
             return [f"{name} {_line(seal)}" for name, seal in latest]
 
         self._logs.tidy(kept)
+
+
+def _latest(seals: Iterable[Seal]) -> Seal:
+    """Return the latest seal; one from the future, when a clock was wrong, counts as the oldest."""
+    now = time.time() + _CLOCKS_DIFFER_S
+    return max(seals, key=lambda seal: seal.at if seal.at <= now else 0)
 
 
 def _parsed(lines: Iterable[str]) -> list[Seal]:

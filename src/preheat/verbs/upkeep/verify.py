@@ -83,10 +83,11 @@ def verify(
 
 def _fresh(library: Library, since_s: float) -> frozenset[str]:
     """Return the digests of blobs that were hashed in the last `since_s` seconds and are unmodified since."""
-    limit = time.time() - since_s
+    now = time.time()
     fresh = set()
     for name, seals in library.seals.all().items():
-        recent = [seal for seal in seals if seal.at >= limit]
+        # A seal from the future, when a clock was wrong, says nothing about how old it is.
+        recent = [seal for seal in seals if now - since_s <= seal.at <= now]
         with suppress(OSError, UsageError):
             if recent:
                 status = library.path(Digest.parse(name)).stat()
