@@ -1,25 +1,26 @@
 """Trace: programs that download by themselves, each traced in a small internet, and started from its recipe elsewhere.
 
 Elsewhere is another user, folder, home and environment, without a network. Root is needed for the small internet; each
-program is traced by root and by a user without any rights. Writes benchmarks/results/trace.json; docs/make.py shows it.
+program is traced by root and by a user without any rights. Writes benchmarks/results/trace.json, row by row: with
+`--since DATE`, a bench that was interrupted continues. docs/make.py shows the rows.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe
 from benchmarks.trace_programs import NODE, PLACE, PROGRAMS, VENVS
+from benchmarks.trace_rows import due, keep, stamp
 from tests.smallnet.hosts import hosts
 from tests.smallnet.judge import Judge, Program, Verdict
 from tests.smallnet.smallnet import SmallNet
 
-RESULTS = Path(__file__).resolve().parent / "results" / "trace.json"
 TRACERS = {"root": 0, "user": 12345}
 
 
@@ -48,12 +49,12 @@ def versions(program: Program) -> str:
     """Return the versions of what a program is made of."""
     found = []
     for name in program.packages:
-        words = (
-            PLACE / program.venv / "bin/python",
-            "-c",
-            f"import importlib.metadata as m; print(m.version({name!r}))",
-        )
-        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        if (package := NODE / "node_modules" / name / "package.json").is_file():
+            said = json.loads(package.read_text())["version"]
+        else:
+            python = PLACE / program.venv / "bin/python"
+            words = (python, "-c", f"import importlib.metadata as m; print(m.version({name!r}))")
+            said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
         found.append(f"{name} {said}")
     return ", ".join(found)
 
@@ -61,6 +62,7 @@ def versions(program: Program) -> str:
 def figures(verdict: Verdict) -> dict[str, Any]:
     """Return what is kept of a verdict."""
     pulled, replayed = verdict.pulled, verdict.replayed
+    reason = re.search(r"^preheat: (.*)", verdict.traced.said, re.MULTILINE)
     return {
         "replays": verdict.replays,
         "plain_s": round(verdict.plain.seconds, 2),
@@ -74,6 +76,7 @@ def figures(verdict: Verdict) -> dict[str, Any]:
         "run": None if replayed is None else replayed.status,
         "attempts": verdict.attempts,
         "places": verdict.places,
+        "reason": reason[1] if reason and verdict.traced.status else "",
         "said": "" if verdict.replays else _last_words(verdict),
     }
 
@@ -90,47 +93,45 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("names", nargs="*", help="parts of names; default: all")
     words.add_argument("--as", dest="tracers", action="append", choices=tuple(TRACERS), help="default: both")
+    words.add_argument("--since", default="", help="only what has no row from this date on, such as 2026-11-30")
     words.add_argument("--keep", action="store_true", help="do not write the results")
     words.add_argument("--preheat", type=Path, help="the command to judge; default: this checkout's")
     asked = words.parse_args()
     if reason := SmallNet.why_not():
         print(f"there can be no small internet here: {reason}", file=sys.stderr)
         return 1
-    chosen = [one for one in PROGRAMS if not asked.names or any(part in one.name for part in asked.names)]
-    set_up({one.venv for one in chosen if one.venv} | {"light"})
+    known = {one.name: one for one in PROGRAMS}
+    chosen = [name for name in known if not asked.names or any(part in name for part in asked.names)]
+    rows = due([(name, tracer) for name in chosen for tracer in asked.tracers or TRACERS], asked.since)
+    set_up({venv for name, _ in rows if (venv := known[name].venv)} | {"light"})
     work = PLACE / f"work-{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     root = work / "www"
     root.mkdir(parents=True)
     mine = {name: str(PLACE / name / "bin/python") for name in VENVS}
     theirs = {name: str(PLACE / "elsewhere" / name / "bin/python") for name in VENVS}
+    more = {} if asked.preheat is None else {"preheat": asked.preheat}
+    served = set()
     with SmallNet(work / "net", hosts(root)) as net:
-        for program in chosen:
-            program.serve(root)
-            net.sites = hosts(root)
-            found: dict[str, Any] = {"versions": versions(program)}
-            for tracer in asked.tracers or TRACERS:
-                more = {} if asked.preheat is None else {"preheat": asked.preheat}
-                # The first start fills what belongs to no start: bytecode, the page cache.
-                judge = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], starts=2, **more)
-                verdict = judge.judge(program)
-                found[tracer] = figures(verdict)
-                print(line(program.name, tracer, found[tracer]), flush=True)
+        for name, tracer in rows:
+            program = known[name]
+            # The first start fills what belongs to no start: bytecode, the page cache.
+            starts = 1 if name in served else 2
+            if name not in served:
+                program.serve(root)
+                served.add(name)
+                net.sites = hosts(root)
+            judge = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], starts=starts, **more)
+            row = {"versions": versions(program), **figures(judge.judge(program)), **stamp()}
+            print(line(name, tracer, row), flush=True)
             if not asked.keep:
-                keep(program.name, found, work)
+                keep(name, tracer, row, tuple(known), work)
+                shutil.rmtree(work / tracer)
     if not asked.keep:
         shutil.rmtree(work)
     else:
         print(work)
     return 0
-
-
-def keep(name: str, found: dict[str, Any], work: Path) -> None:
-    """Write what was found about one program, in the order of the table; what is known of others stays."""
-    known = json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
-    known[name] = known.get(name, {}) | found
-    kept = {program.name: known[program.name] for program in PROGRAMS if program.name in known}
-    RESULTS.write_text(json.dumps({"machine": describe(work), "programs": kept}, indent=1) + "\n")
 
 
 def line(name: str, tracer: str, told: dict[str, Any]) -> str:

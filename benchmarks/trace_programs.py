@@ -86,8 +86,13 @@ if not os.path.exists(p): gdown.download(id="1AbCdEfGhIjKlMnOpQrStUvWxYz012345",
 print("WORKS", len(open(p, "rb").read()))
 """),
     _python("rapidocr", "rapidocr", "light", weights("rapidocr", "light"), """from rapidocr import RapidOCR
+from PIL import Image, ImageDraw, ImageFont
 import numpy as np
-e = RapidOCR(); print("WORKS", e(np.full((64, 200, 3), 255, np.uint8)))
+picture = Image.new("RGB", (640, 120), "white")
+ImageDraw.Draw(picture).text((30, 30), "HELLO WORLD 42", fill="black", font=ImageFont.load_default(48))
+read = " ".join(RapidOCR()(np.array(picture)).txts or ())
+assert "HELLO" in read and "42" in read, read
+print("WORKS", read)
 """, "rapidocr/models/PP-OCRv6_rec_small.onnx"),
     _python("gpt4all", "gpt4all", "light", weights("gpt4all", "light"), """from gpt4all import GPT4All
 m = GPT4All("small.Q8_0.gguf", device="cpu", n_ctx=512); print("WORKS", m.config["filename"])
@@ -110,7 +115,7 @@ const p = await pipeline("feature-extraction", "Xenova/all-MiniLM-L6-v2", {{ dty
 const o = await p("w7 w8", {{ pooling: "mean" }});
 console.log("WORKS", o.dims);
 """},
-        ("node", "app.mjs"), weights("transformers_js", "light"),
+        ("node", "app.mjs"), weights("transformers_js", "light"), ("@huggingface/transformers",),
     ),
 )  # fmt: skip
 TORCH = (

@@ -27,30 +27,33 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
         "`make bench-trace` traces each program, in its newest version, in a small internet of its own "
         "(`tests/smallnet/`), as root and as a user without rights. Then another user starts it from its recipe: in "
         "another folder, with an empty HOME, another copy of its Python environment, and no network. "
-        f"{good} of {len(judged)} trials started with 0 outbound attempts. Those by URL were traced with "
-        "`--intercept`. What another machine has to be handed, since no URL has it, is in the column `of it made`."
+        f"{good} of {len(judged)} trials, of {len(found)} programs, started with 0 outbound attempts. Those by URL "
+        "were traced with `--intercept`. What another machine has to be handed, since no URL has it, is in the column "
+        "`of it made`."
     )
     yield ""
     yield (
         "| program | traced by | needs | MB | of it made | start | trace with replays | started elsewhere "
-        "| outbound attempts |"
+        "| outbound attempts | judged (UTC), commit |"
     )
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |"
     for name, one in found.items():
         for user in ("root", "user"):
             if user in one:
-                yield _row(name, one.get("versions", ""), user, one[user])
+                yield _row(name, user, one[user])
     machine = measured["machine"]
-    said = f"{machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, {machine['date']}"
-    busy = f"load average {machine['load']} at the end: where it is above the cores, times are upper bounds"
-    yield f"\n<sub>{said}; judged in batches, the last of each counts; {busy}.</sub>"
+    loads = [one["load"] for one in judged]
+    said = f"{machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}"
+    busy = f"load average {min(loads)} to {max(loads)}: where it is above the cores, times are upper bounds"
+    yield f"\n<sub>{said}; {busy}.</sub>"
 
 
-def _row(name: str, versions: str, user: str, told: dict[str, Any]) -> str:
+def _row(name: str, user: str, told: dict[str, Any]) -> str:
     attempts = "" if told["attempts"] is None else str(told["attempts"])
-    made = f"{told['made'] / 1e6:.2f}" if "made" in told else ""
-    fate = "yes" if told["replays"] else f"no: trace ended with {told['trace']}"
+    versions = told["versions"]
+    fate = "yes" if told["replays"] else f"no: trace ended with {told['trace']}: {told['reason']}"
     return (
         f"| {name}{versions and f' ({versions})'} | {user} | {told['needs']} | {told['size'] / 1e6:.2f} "
-        f"| {made} | {told['plain_s']:.1f} s | {told['trace_s']:.1f} s | {fate} | {attempts} |"
+        f"| {told['made'] / 1e6:.2f} | {told['plain_s']:.1f} s | {told['trace_s']:.1f} s | {fate} | {attempts} "
+        f"| {told['date']}, {told['commit']} |"
     )

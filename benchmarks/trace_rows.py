@@ -1,0 +1,62 @@
+"""Trace rows: benchmarks/results/trace.json, one row for each program and the user who traced it.
+
+Each row has its date and the commit of the code that was judged, so that a bench may be interrupted and continued.
+"""
+
+import fcntl
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe, load
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "trace.json"
+
+
+def commit() -> str:
+    """Return the checkout's commit, with `+` if its source was changed since."""
+    words = ("git", "-C", str(ROOT))
+    said = subprocess.run((*words, "rev-parse", "--short=8", "HEAD"), capture_output=True, text=True, check=False)
+    changed = subprocess.run(
+        (*words, "status", "--porcelain", "--", "src"), capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def stamp() -> dict[str, Any]:
+    """Return when and of what code a row is, and how busy the machine was."""
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "commit": commit(), "load": load()}
+
+
+def known() -> dict[str, dict[str, Any]]:
+    """Return the rows that there are: by program, then by who traced it."""
+    return json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
+
+
+def due(rows: Sequence[tuple[str, str]], since: str) -> list[tuple[str, str]]:
+    """List the rows that have no date from `since` on: those that were never judged first, then the oldest."""
+    found = known()
+    dates = {one: found.get(one[0], {}).get(one[1], {}).get("date", "") for one in rows}
+    return sorted((one for one in rows if not since or dates[one] < since), key=lambda one: dates[one])
+
+
+def keep(name: str, tracer: str, row: dict[str, Any], names: Sequence[str], folder: Path) -> None:
+    """Write a row; all others stay, but for those of programs that are not in `names`, which is the table's order."""
+    with _turn():
+        rows = known()
+        rows[name] = rows.get(name, {}) | {tracer: row}
+        kept = {one: rows[one] for one in names if one in rows}
+        RESULTS.write_text(json.dumps({"machine": describe(folder), "programs": kept}, indent=1) + "\n")
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Keep other benches, which judge other programs, from writing at the same time."""
+    with (ROOT / "build" / "trace_rows.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
