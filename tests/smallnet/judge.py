@@ -140,12 +140,15 @@ class Judge:
     @contextmanager
     def _mirror(self, here: Path, program: Program) -> Iterator[tuple[str, ...]]:
         """Run a mirror of one machine's library; yield the words by which a pull on another asks it for made files."""
-        command = (str(self.preheat), "mirror", "--listen", "127.0.0.1:8000")
+        command = (str(self.preheat), "mirror", "--json", "--listen", "127.0.0.1:8000")
         with subprocess.Popen(
             self.net.inside(command, user=self.user), env=self._environ(here, program, self.user),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=here,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=here,
         ) as mirror:  # fmt: skip
             try:
+                assert mirror.stdout is not None
+                # On a busy machine it takes longer to start than a pull waits for a server that refuses.
+                mirror.stdout.readline()
                 yield ("--endpoint", "made=http://127.0.0.1:8000")
             finally:
                 mirror.terminate()
