@@ -125,7 +125,7 @@ def main() -> int:
             row = {"versions": versions(program), **figures(judge.judge(program)), **stamp()}
             print(line(name, tracer, row), flush=True)
             if not asked.keep:
-                keep(name, tracer, row, tuple(known), work)
+                keep(name, tracer, row, tuple(known))
                 shutil.rmtree(work / tracer)
     if not asked.keep:
         shutil.rmtree(work)

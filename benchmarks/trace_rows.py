@@ -5,6 +5,7 @@ Each row has its date and the commit of the code that was judged, so that a benc
 
 import fcntl
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,30 +34,36 @@ def stamp() -> dict[str, Any]:
     return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "commit": commit(), "load": load()}
 
 
-def known() -> dict[str, dict[str, Any]]:
+def known(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Return the rows that there are: by program, then by who traced it."""
-    return json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
+    return json.loads(results.read_text())["programs"] if results.is_file() else {}
 
 
-def due(rows: Sequence[tuple[str, str]], since: str) -> list[tuple[str, str]]:
+def due(rows: Sequence[tuple[str, str]], since: str, results: Path = RESULTS) -> list[tuple[str, str]]:
     """List the rows that have no date from `since` on: those that were never judged first, then the oldest."""
-    found = known()
+    found = known(results)
     dates = {one: found.get(one[0], {}).get(one[1], {}).get("date", "") for one in rows}
     return sorted((one for one in rows if not since or dates[one] < since), key=lambda one: dates[one])
 
 
-def keep(name: str, tracer: str, row: dict[str, Any], names: Sequence[str], folder: Path) -> None:
+def keep(name: str, tracer: str, row: dict[str, Any], names: Sequence[str], results: Path = RESULTS) -> None:
     """Write a row; all others stay, but for those of programs that are not in `names`, which is the table's order."""
-    with _turn():
-        rows = known()
+    with _turn(results):
+        rows = known(results)
         rows[name] = rows.get(name, {}) | {tracer: row}
         kept = {one: rows[one] for one in names if one in rows}
-        RESULTS.write_text(json.dumps({"machine": describe(folder), "programs": kept}, indent=1) + "\n")
+        told = {"machine": describe(results.parent), "programs": kept}
+        fresh = results.with_suffix(".new")
+        fresh.write_text(json.dumps(told, indent=1) + "\n")
+        fresh.replace(results)
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
+def _turn(results: Path) -> Iterator[None]:
     """Keep other benches, which judge other programs, from writing at the same time."""
-    with (ROOT / "build" / "trace_rows.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    descriptor = os.open(results.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
