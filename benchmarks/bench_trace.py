@@ -94,6 +94,9 @@ def main() -> int:
     words.add_argument("names", nargs="*", help="parts of names; default: all")
     words.add_argument("--as", dest="tracers", action="append", choices=tuple(TRACERS), help="default: both")
     words.add_argument("--since", default="", help="only what has no row from this date on, such as 2026-11-30")
+    words.add_argument(
+        "--starts", type=int, default=2, help="starts before the first trace, the last counts (default 2)"
+    )
     words.add_argument("--keep", action="store_true", help="do not write the results")
     words.add_argument("--preheat", type=Path, help="the command to judge; default: this checkout's")
     asked = words.parse_args()
@@ -116,7 +119,7 @@ def main() -> int:
         for name, tracer in rows:
             program = known[name]
             # The first start fills what belongs to no start: bytecode, the page cache.
-            starts = 1 if name in served else 2
+            starts = 1 if name in served else asked.starts
             if name not in served:
                 program.serve(root)
                 served.add(name)
