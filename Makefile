@@ -134,8 +134,8 @@ bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 fi
 bench-snapshots: setup ## restored starts beside plain ones, as root; VENV=PYTHON that has torch, transformers and gradio
 	PREHEAT_CRIU=$${PREHEAT_CRIU:-$$(.ci/get-criu)} $(RUN) -m benchmarks.bench_snapshots --venv $(VENV)
 
-bench-trace: setup ## programs that download by themselves, traced and replayed elsewhere, as root; NAMES="nltk piper", 20 minutes
-	$(RUN) -m benchmarks.bench_trace $(NAMES)
+bench-trace: setup ## programs that download by themselves, traced and replayed elsewhere, as root; NAMES="nltk piper", SINCE=2026-11-30 continues, an hour
+	$(RUN) -m benchmarks.bench_trace $(if $(SINCE),--since $(SINCE)) $(NAMES)
 	$(RUN) docs/make.py
 
 bench-trace-cost: setup ## what tracing costs a start of the demo's page, which make demo has made; 3 minutes
