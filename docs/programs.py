@@ -51,7 +51,8 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
 def _row(name: str, user: str, told: dict[str, Any]) -> str:
     attempts = "" if told["attempts"] is None else str(told["attempts"])
     versions = told["versions"]
-    fate = "yes" if told["replays"] else f"no: trace ended with {told['trace']}: {told['reason']}"
+    missing = "".join(f"; {one.strip()}" for one in told["said"].splitlines() if one.startswith("  missing: "))
+    fate = "yes" if told["replays"] else f"no: trace ended with {told['trace']}: {told['reason']}{missing}"
     return (
         f"| {name}{versions and f' ({versions})'} | {user} | {told['needs']} | {told['size'] / 1e6:.2f} "
         f"| {told['made'] / 1e6:.2f} | {told['plain_s']:.1f} s | {told['trace_s']:.1f} s | {fate} | {attempts} "

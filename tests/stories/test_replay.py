@@ -3,9 +3,11 @@
 import shutil
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from preheat.guard.net.network_namespace import why_not
 from tests.command import Preheat
 from tests.stories.test_trace import SCRIPT, traced, write_app
 
@@ -62,6 +64,20 @@ def test_app_that_goes_online_at_each_start_ends_trace_with_8(traced: Preheat) -
     assert 'verified = "no: the app tried to reach telemetry.invalid' in recipe(traced)
     assert "config.json" in recipe(traced), "the recipe is written all the same"
     assert not list(traced.library.glob("trace-*"))
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_app_that_ends_without_a_host_is_told_which_one(traced: Preheat) -> None:
+    # As gpt4all does with its list of models: nothing of it is on the disk, and nothing goes on without it.
+    here = Path("/proc/self/ns/net").stat().st_ino
+    away = f"os.stat('/proc/self/ns/net').st_ino != {here}"
+    asks = f"import socket\nif {away}: socket.getaddrinfo('models.invalid', 443)\n"
+    write_app(traced, asks + "open(get('config.json')).read()")
+    told = traced("trace", "--", *SCRIPT)
+    assert told.status == 8, told.err
+    verified = tomllib.loads(recipe(traced))["app"]["verified"]
+    assert verified.startswith("no: the app was never ready: it ended with status 1; the app tried to reach ")
+    assert "models.invalid" in verified
 
 
 def test_interrupted_replay_leaves_the_recipe_and_ends_with_8(traced: Preheat) -> None:

@@ -112,7 +112,7 @@ def replayed_start(
     if witness is not None:
         witness.close()
         network = outbound_seen(witness)
-        why = why or _online(network, notes)
+        why = _explained(why, network, notes)
     absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
     refused = tuple(host for host, _ in lead.refused.most_common())
     return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent), refused)  # noqa: FBT003
@@ -170,8 +170,16 @@ def _use(
     return "", ()
 
 
+def _explained(why: str, network: NetworkSeen, notes: TraceLog) -> str:
+    """Return why a start failed, with the hosts that the app tried to reach: most likely it failed for one of them."""
+    online = _online(network, notes)
+    if not why:
+        return online
+    return f"{why}; {online}" if network.outbound and why != INTERRUPTED else why
+
+
 def _online(network: NetworkSeen, notes: TraceLog) -> str:
-    """Return what an app that otherwise started did wrong on the network."""
+    """Return what an app did wrong on the network."""
     if network.outbound:
         # Without a network, the witness sees no names; the app's Pythons log them.
         named = [f"{one.host}, from {' < '.join(one.modules) or 'the app'}" for one in reached(notes)]
