@@ -20,13 +20,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "trace.json"
 
 
 def commit() -> str:
-    """Return the checkout's commit, with `+` if its source was changed since."""
+    """Return the last commit that changed the source, with `+` if the source has changes that are not committed."""
     words = ("git", "-C", str(ROOT))
-    said = subprocess.run((*words, "rev-parse", "--short=8", "HEAD"), capture_output=True, text=True, check=False)
+    last = subprocess.run(
+        (*words, "log", "-1", "--format=%h", "--abbrev=8", "--", "src"), capture_output=True, text=True, check=False
+    )
     changed = subprocess.run(
         (*words, "status", "--porcelain", "--", "src"), capture_output=True, text=True, check=False
     )
-    return said.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return last.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def stamp() -> dict[str, Any]:
