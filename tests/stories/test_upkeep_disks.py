@@ -13,7 +13,7 @@ from preheat.core.ref import Ref
 from preheat.library.library import Library
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
-from tests.stories.caches import etag, hf_cache
+from tests.stories.caches import etag, hf_cache, write
 from tests.stories.disk import disk
 from tests.stories.kept import contents
 
@@ -152,3 +152,38 @@ def test_a_reflink_protects_the_library_from_later_writes(preheat: Preheat) -> N
         assert blob.stat().st_mode & 0o777 == 0o644
         blob.write_bytes(b"overwritten")
         assert preheat("verify", "--library", str(at / "library")).status == 0
+
+
+@LINKLESS
+@pytest.mark.parametrize("kind", ["local-dir", "flat", "hf-cache"])
+def test_files_that_differ_only_by_case_are_named_before_the_first_byte(
+    tmp_path: Path, make: tuple[str, ...], mount: tuple[str, ...], kind: str
+) -> None:
+    model = tmp_path / "cased"
+    for name, data in {
+        "Vocab.txt": b"one",
+        "vocab.txt": b"two",
+        "model.bin": WEIGHTS,
+        "A/x": b"3",
+        "a/y": b"4",
+    }.items():
+        write(model / name, data)
+    with FlakyHub({"acme/cased": model}) as hub, image(tmp_path / "stick", 300_000_000, *make, mount=mount) as stick:
+        preheat = Preheat(tmp_path, hub.url)
+        (stick / "Models").mkdir()
+        view = f"{kind}={stick}/Models/one"
+        for words in ((), ("--dry-run",)):
+            told = preheat("pull", "acme/cased", "--view", view, "--json", *words)
+            assert told.status == 5, told.out
+            message = told.last["message"]
+            assert "Vocab.txt and vocab.txt have the same name on the case-insensitive filesystem" in message
+        assert hub.sent("resolve.*bin") == 0
+        told = preheat("pull", "acme/cased", "--view", view, "--files", "!vocab.txt")
+        assert told.status == 0, told.err
+        placed = [path for path in (stick / "Models/one").rglob("*") if path.name.casefold() == "vocab.txt"]
+        assert [path.read_bytes() for path in placed] == [b"one"]
+        # In an empty folder of a filesystem of an unknown type, the files are found to be one when they are placed.
+        told = preheat("pull", "acme/cased", "--json")
+        assert told.status == 0, told.err
+        assert preheat("view", kind, str(stick / "two"), "acme/cased").status == 5
+        preheat.close()

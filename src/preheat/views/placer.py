@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, OnCopied, link, silent, stands
+from preheat.views.names import one_name
 from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 
 _READ = 1 << 20  # bytes at once
@@ -184,10 +184,7 @@ class Placer:
         if alike == at or other.digest == file.digest:
             return
         if _one_name(alike, at):
-            raise LibraryError(
-                f"{other.path} and {file.path} have the same name on the case-insensitive filesystem of {at.parent}",
-                hint="choose one with --files, or another folder",
-            )
+            raise one_name(alike, at)
 
     def _relative(self, at: Path, pointer: Path) -> str:
         """Return the relative target for a symlink at `pointer` to `at`."""

@@ -11,6 +11,8 @@ from preheat.core.events import Listener, MovedAside, Placed, Read, Reading
 from preheat.core.placement import KEPT, OURS, THEIRS, StatFields
 from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count
+from preheat.disk.filesystem import ignores_case
+from preheat.disk.free_space import existing
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
@@ -25,6 +27,7 @@ from preheat.verbs.placing.allowed_places import (
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.verbs.placing.unchanged_views import UnchangedViews
 from preheat.views.links import COPY, HARDLINK, OnCopied, likely_way, require_possible, silent
+from preheat.views.names import one_name, same_but_for_case
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched, read_note
 from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
@@ -105,7 +108,17 @@ def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[P
         require_possible(library.root, site.at, site.view.ways)
     laid = without_overridden([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
+    _require_own_names(laid)
     return laid
+
+
+def _require_own_names(laid: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
+    """Raise LibraryError if two files would be one in a folder that ignores case."""
+    for site, pieces in laid:
+        placed = ((piece.pointer or piece.at, piece.file) for piece in pieces if isinstance(piece, PlacedFile))
+        pair = next(same_but_for_case(placed), None)
+        if pair is not None and ignores_case(existing(site.at)):
+            raise one_name(*pair)
 
 
 def require_free(conflicts: Sequence[Conflict], hint: str = _HINT) -> None:
