@@ -15,7 +15,6 @@ RUN = parser("run").verbs["run"].options()
         ("", "--help"),
         ("help", "--help"),
         ("help pull", "pull --help"),
-        ("help nosuch", "--help"),
         ("--version", "--version"),
         ("--library /srv ls", "ls --library /srv"),
         ("--library=/srv --json ls acme/tiny", "ls --library=/srv --json acme/tiny"),
@@ -37,6 +36,8 @@ def test_the_verb_comes_first(typed: str, meant: str) -> None:
         ("cache", "ls?"),
         ("pul a/b", "pull?"),
         ("mirorr", "mirror?"),
+        ("help pul", "pull?"),
+        ("push a/b", "build?"),
     ],
 )
 def test_an_unknown_verb_leads_to_ours(typed: str, hint: str) -> None:

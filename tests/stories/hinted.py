@@ -21,7 +21,11 @@ TYPED = {
     "command = […] in [app], or preheat run APP -- CMD": "preheat run preheat.toml -- true",
     "digests: none shipped; to pin those that the hub lists: preheat lock {}": "preheat lock preheat.toml",
     "do not trust this hub; to list what changed: preheat lock --check": "preheat lock --check",
-    "pass the path of a preheat.toml, or a command: preheat run -- CMD": "preheat run -- true",
+    "pass the path of a preheat.toml; to write one: preheat trace -- CMD; without one: "
+    "preheat run -- CMD": "preheat run -- true",
+    "to start a program: preheat run -- python {}": "preheat run -- python webui.py",
+    "its models: preheat ls '{}/*'; ": "preheat ls 'acme/*'",
+    "preheat pull {}{}": "preheat pull acme/tiny --files config.json",
     "preheat adopt {}": "preheat adopt hub",
     "preheat adopt ~/.cache/huggingface": "preheat adopt ~/.cache/huggingface",
     "preheat lock": "preheat lock",

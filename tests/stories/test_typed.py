@@ -1,5 +1,6 @@
 """People type what hf, modelscope and others taught them, and preheat does it or says what to type."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,35 @@ def test_what_is_missing_is_an_error_with_the_nearest_name(preheat: Preheat) -> 
     recipe = preheat("run", "indextts-2")
     assert recipe.status == 2
     assert "did you mean indextts2?" in recipe.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("pull hf://acme/tiny", "did you mean hf:acme/tiny?"),
+        ("pull huggingface.co/acme/tiny", "did you mean hf:acme/tiny?"),
+        ("pull git@hf.co:acme/tiny", "did you mean hf:acme/tiny?"),
+        ("pull acme/tiny:v1", "did you mean hf:acme/tiny@v1?"),
+        ("pull 'acme/tiny '", "did you mean hf:acme/tiny?"),
+        ("pull ./acme", "for a folder: file:./acme"),
+        ("pull acme/tiny config.json note.txt", "preheat pull acme/tiny --files config.json --files note.txt"),
+        ("run webui.py", "to start a program: preheat run -- python webui.py"),
+        ("--verison", "did you mean --version?"),
+        ("help pul", "did you mean pull?"),
+        ("login", "hf auth login"),
+        ("prune --younger 1w", "7d"),
+        ("prove", "to write one: preheat trace -- CMD"),
+    ],
+)
+def test_the_hint_names_what_was_meant(preheat: Preheat, typed: str, hint: str) -> None:
+    told = preheat(*shlex.split(typed))
+    assert told.status in (2, 3)
+    assert hint in told.err.replace("\n", " ")
+    assert "Traceback" not in told.err
+
+
+def test_an_owner_alone_leads_to_its_models(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny", "--files", "config.json").status == 0
+    told = preheat("ls", "acme", "--json")
+    assert (told.status, told.last["hint"]) == (5, "its models: preheat ls 'acme/*'; to list all models: preheat ls")
+    assert preheat("prune", "--younger", "7d").status == 0

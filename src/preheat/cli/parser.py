@@ -60,6 +60,9 @@ class Parser(argparse.ArgumentParser):
             return self.parse_args(words)
         except UsageError as error:
             verb = self.verbs.get(words[0]) if words else None
+            if verb is None and words and words[0].startswith("-"):
+                error.message = f"there is no option {words[0]}"
+                error.hint = f"{did_you_mean(words[0], self.options())}preheat --help"
             if verb is not None:
                 # argparse reports unknown options as an error of the whole command line.
                 unknown = error.message.partition("unrecognized arguments: ")[2].partition(" ")[0].partition("=")[0]

@@ -19,10 +19,10 @@ def read_size(text: str) -> int:
 
 def read_seconds(text: str) -> float:
     """Parse a time into seconds: `40ms`, `3s`, `2m`, or a number of seconds."""
-    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h)?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?", text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is not a time", hint="a number with ms, s, m or h: 40ms, 3s, 10m")
-    return float(match[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(match[2], 1.0)
+        raise UsageError(f"{text!r} is not a time", hint="a number with ms, s, m, h or d: 40ms, 3s, 10m, 7d")
+    return float(match[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0, "d": 86400.0}.get(match[2], 1.0)
 
 
 def read_address(text: str) -> tuple[str, int]:

@@ -48,9 +48,12 @@ _VERBS_OF_OTHERS = {
     "bench": "prove",
     "benchmark": "prove",
     "link": "view",
+    "push": "build",
+    "package": "build",
     "systemd": "serve-config systemd",
     "compose": "serve-config compose",
 }
+_LOGINS = frozenset(("auth", "login", "logout", "whoami"))
 # The verbs that can select single files of a model.
 _FILES = frozenset(("pull", "view"))
 
@@ -64,7 +67,9 @@ def arrange(words: Sequence[str], verbs: Collection[str]) -> list[str]:
     if verb is None:
         return list(words) or ["--help"]
     if verb == "help":
-        return [rest[0], "--help"] if rest and rest[0] in verbs else [*rest[:1], "--help"][-1:]
+        if rest and not rest[0].startswith("-") and rest[0] not in verbs:
+            raise _no_verb(rest[0], verbs)
+        return [rest[0], "--help"] if rest and rest[0] in verbs else ["--help"]
     if verb not in verbs:
         raise _no_verb(verb, verbs)
     return [verb, *rest]
@@ -86,6 +91,8 @@ def _verb_first(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def _no_verb(word: str, verbs: Collection[str]) -> UsageError:
     """Return the error for an unknown verb."""
+    if word.lower() in _LOGINS:
+        return UsageError(f"there is no verb {word!r}", hint="hf auth login; preheat sends hf's token to its hub")
     ours = _VERBS_OF_OTHERS.get(word.lower())
     hint = f"did you mean {ours}? " if ours else did_you_mean(word, verbs)
     return UsageError(f"there is no verb {word!r}", hint=f"{hint}preheat --help lists all verbs")

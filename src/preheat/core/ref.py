@@ -43,6 +43,8 @@ _SIGNED = (
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*/[a-z0-9][a-z0-9._/-]*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")
 
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
+# What stands before the name in addresses of Hugging Face: fsspec's, git's and the site's.
+_FORMS = re.compile(r"^(?:hf://|(?:https?://)?(?:git@)?(?:www\.)?(?:huggingface\.co|hf\.co)[/:])")
 _MADE_HINT = "made:APP/NAME, as `preheat trace` writes it"
 
 
@@ -89,7 +91,8 @@ class Ref:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
                 return cls(FOLDER, MODEL, str(read_path(rest)))
             case _:
-                raise UsageError(f"{text!r} is not a model's name: {scheme}: is not known here", hint=_HINT)
+                why = f"{text!r} is not a model's name: {scheme}: is not known here"
+                raise UsageError(why, hint=_meant(text) + _HINT)
 
     @classmethod
     def _parse_repository(cls, hub: str, text: str, rest: str) -> Self:
@@ -99,7 +102,7 @@ class Ref:
         if slash and prefix in _KINDS[hub] and "/" in tail:
             kind, name = _KINDS[hub][prefix], tail
         if not _REPO.fullmatch(name) or "--" in name or ".." in name or (hub == MODELSCOPE and "/" not in name):
-            raise UsageError(f"{text!r} is not a model's name", hint=_HINT)
+            raise UsageError(f"{text!r} is not a model's name", hint=_meant(text) + _HINT)
         if at and not is_revision(revision):
             raise UsageError(f"{revision!r} is not a revision", hint="a branch, a tag or a commit")
         return cls(hub, kind, name, revision or _branch(hub))
@@ -280,3 +283,17 @@ def _short_digest(text: str) -> str:
     import hashlib
 
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _meant(text: str) -> str:
+    """Return the beginning of a hint: the name that the forms of other tools, or a folder's path, most likely mean."""
+    if text.startswith(("./", "../", "/", "~")):
+        return f"for a folder: file:{text}; "
+    name = _FORMS.sub("", text.strip()).removesuffix(".git").strip("/")
+    hub, colon, rest = name.partition(":")
+    if colon and "/" in hub:
+        name = f"{hub}@{rest}"  # as docker and ollama name tags
+    try:
+        return f"did you mean {Ref.parse(name)}? " if name != text else ""
+    except UsageError:
+        return ""

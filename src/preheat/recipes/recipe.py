@@ -159,7 +159,10 @@ def read_recipe(path: Path) -> Recipe:
         body = read_body(path)
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"there is no recipe at {path}", hint="pass the path of a preheat.toml, or a command: preheat run -- CMD"
+            f"there is no recipe at {path}",
+            hint=f"to start a program: preheat run -- python {path}"
+            if path.suffix == ".py"
+            else "pass the path of a preheat.toml; to write one: preheat trace -- CMD; without one: preheat run -- CMD",
         ) from error
     return understand(path, body, path.absolute().parent)
 

@@ -1,12 +1,14 @@
 """The `preheat pull` command."""
 
 import argparse
+import re
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from preheat.api.pulling import plan_all, pull_all
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import UsageError
+from preheat.core.errors import NotFound, UsageError
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import NeedPlan, PullPlan
     from preheat.views.view_protocol import View
+
+# Names of files rather than of models.
+_FILE = re.compile(r"\.(json|bin|safetensors|txt|pth?|ckpt|onnx|model|ya?ml|md|py|gguf|wav|zip|npz|h5)$", re.IGNORECASE)
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -29,7 +34,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     asked = options.what or [FILE_NAME]
     what = [words if wiring.names_app(words) else _named(words, options) for words in asked]
     files = (*options.files, *(f"!{pattern}" for pattern in options.exclude))
-    plan = plan_all(what, wiring, files, [_view_words(words, wiring) for words in _view_options(what, options)])
+    views = [_view_words(words, wiring) for words in _view_options(what, options)]
+    try:
+        plan = plan_all(what, wiring, files, views)
+    except NotFound as error:
+        error.hint = _of_files(what) or error.hint
+        raise
     if options.dry_run:
         return _report(plan, wiring)
     pulls = pull_all(plan, wiring)
@@ -146,6 +156,13 @@ def _named(words: str, options: argparse.Namespace) -> str:
     if words.partition("#")[0].rpartition("/")[2].partition("@")[1]:
         raise UsageError(f"{words} has a revision already", hint="omit --revision, or omit @ in the name")
     return f"{words}@{options.revision}"
+
+
+def _of_files(what: list[str]) -> str:
+    """Return the hint for files that were typed behind their model, as for hf; empty if none was."""
+    model, *others = what
+    names = [words for words in others if _FILE.search(words)]
+    return f"preheat pull {quote(model)}{''.join(f' --files {quote(one)}' for one in names)}" if names else ""
 
 
 def _view_options(what: list[str], options: argparse.Namespace) -> list[str]:

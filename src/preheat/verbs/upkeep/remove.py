@@ -42,7 +42,9 @@ def recorded(ref: Ref, library: Library) -> Snapshot:
 def not_recorded(ref: Ref, library: Library, typed: str = "") -> NotPreloaded:
     """Return the error for a model that the library has no record of, as `typed`; it names the most similar one."""
     known = {str(record.ref.at(record.ref.branch)) for record in library.records.listed()}
-    hint = did_you_mean(str(ref.at(ref.branch)).partition(":")[2], known)
+    name = str(ref.at(ref.branch)).partition(":")[2]
+    owned = any(one.partition(":")[2].startswith(f"{name}/") for one in known)
+    hint = f"its models: preheat ls '{name}/*'; " if owned else did_you_mean(name, known)
     return NotPreloaded(f"{typed or ref} is not in {library.root}", hint=f"{hint}to list all models: preheat ls")
 
 
