@@ -10,8 +10,8 @@ from pathlib import Path
 
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
+from preheat.views.letter_case import one_name
 from preheat.views.links import COPY, REFLINK, SYMLINK, OnCopied, link, silent, stands
-from preheat.views.names import one_name
 from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 
 _READ = 1 << 20  # bytes at once

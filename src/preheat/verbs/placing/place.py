@@ -26,8 +26,8 @@ from preheat.verbs.placing.allowed_places import (
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.verbs.placing.unchanged_views import UnchangedViews
+from preheat.views.letter_case import one_name, same_but_for_case
 from preheat.views.links import COPY, HARDLINK, OnCopied, likely_way, require_possible, silent
-from preheat.views.names import one_name, same_but_for_case
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched, read_note
 from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
