@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from preheat.guard.memory_snapshot.criu import Criu, machine_identity
 from tests.guard.apps import free_port, runs, until
 from tests.guard.memory_snapshot.frozen import HOLDER, Frozen, needs_criu
 
@@ -79,6 +81,7 @@ def test_a_front_holds_the_public_port_of_a_restored_app(frozen: Frozen) -> None
     "change",
     [
         pytest.param(lambda frozen: frozen.weights.write_bytes(b"new!" + bytes(1 << 20)), id="a mapped file"),
+        pytest.param(lambda frozen: _replace(frozen.weights), id="another file with the same bytes"),
         pytest.param(lambda frozen: frozen.program.write_text(HOLDER + "# changed\n"), id="the app's code"),
         pytest.param(lambda frozen: (frozen.program.parent / "config.yaml").write_text("a: 1"), id="its settings"),
         pytest.param(lambda frozen: setattr(frozen, "identity", "two"), id="what it is started with"),
@@ -99,6 +102,12 @@ def test_after_a_change_the_app_is_started_and_a_new_snapshot_made(frozen: Froze
         assert len(frozen.kept()) == 1
     if frozen.identity == "one":
         assert any(NOT_USED in words for words in app.notices())
+
+
+def _replace(path: Path) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
 
 
 def _alter(frozen: Frozen, name: str) -> None:
@@ -194,6 +203,99 @@ def test_a_full_disk_leaves_nothing_and_the_app_goes_on(frozen: Frozen, tmp_path
         assert frozen.kept() == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+REFUSED = {
+    "it uses io_uring": (
+        "ring = ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120))\n"  # io_uring_setup(2)
+        "assert ring > 0, 'no io_uring'\n",
+        "no memory snapshot: CRIU: ",
+    ),
+    "it holds a GPU": ("gpu = open('{gpu}', 'rb')\n", "the app uses a GPU"),
+    "it has mapped a GPU": (
+        "with open('{gpu}', 'r+b') as file: gpu = mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE)\n",
+        "the app uses a GPU",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", REFUSED)
+def test_an_app_that_cannot_be_saved_is_named_and_runs_on(tmp_path: Path, why: str) -> None:
+    code, told = REFUSED[why]
+    gpu = f"/dev/nvidia-preheat-{os.getpid()}"
+    if "{gpu}" in code:
+        try:
+            os.mknod(gpu, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # a device that reads zeros stands for the GPU
+        except OSError as error:
+            pytest.skip(f"no device node can be made here: {error}")
+    try:
+        begins = 'print("serves"'
+        frozen = Frozen(tmp_path, HOLDER.replace(begins, code.replace("{gpu}", gpu) + begins))
+        with frozen.start() as app:
+            assert app.was_told(told), app.notices()
+            assert app.ask()["ticks"]
+        assert frozen.kept() == []
+    finally:
+        Path(gpu).unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_an_app_that_forks_all_the_time_is_saved_or_runs_on(tmp_path: Path) -> None:
+    forks = (
+        "def fork():\n    while True:\n"
+        "        if (child := os.fork()) == 0: os._exit(0)\n        os.waitpid(child, 0)\n"
+        "threading.Thread(target=fork, daemon=True).start()\n"
+    )
+    begins = 'print("serves"'
+    frozen = Frozen(tmp_path, HOLDER.replace(begins, forks + begins))
+    for _ in range(3):
+        with frozen.start() as app:
+            assert until(lambda: bool(app.notices()), 20)
+            assert app.ask()["ticks"]
+    assert [path for path in frozen.kept() if ".new-" in path.name] == []
+
+
+@pytest.mark.slow
+def test_one_snapshot_restored_by_two_guards_at_once_gives_two_apps(frozen: Frozen) -> None:
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+    with frozen.start(front=addresses[0]) as app:
+        assert app.was_told(MADE), app.notices()
+        before = app.ask()
+    with frozen.start(front=addresses[1]) as one, frozen.start(front=addresses[2]) as other:
+        assert one.was_told("restored from memory"), one.notices()
+        assert other.was_told("is taken by"), other.notices()  # the first one has the port
+        for _ in range(10):
+            assert one.ask()["started"] == before["started"] != other.ask()["started"]
+    assert len(frozen.kept()) == 1
+
+
+@pytest.mark.slow
+def test_an_open_connection_to_another_machine_is_named(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        host = probe.getsockname()[0]
+    with socket.create_server((host, 0)) as server:
+        address = server.getsockname()
+        begins = 'print("serves"'
+        frozen = Frozen(tmp_path, HOLDER.replace(begins, f"outside = socket.create_connection({address})\n{begins}"))
+        with frozen.start() as app:
+            assert app.was_told(f"the app holds a connection to {address[0]}:{address[1]}", 40), app.notices()
+            assert app.ask()["ticks"]
+    assert frozen.kept() == []
+
+
+def test_another_kernel_or_processor_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    criu = Criu("/criu", "4.2")
+    here, kernel = machine_identity(criu), os.uname()
+    assert machine_identity(Criu("/other/criu", "4.2")) == here
+    assert machine_identity(Criu("/criu", "4.3")) != here
+    later = os.uname_result((*kernel[:2], f"{kernel.release}-later", *kernel[3:]))
+    monkeypatch.setattr(os, "uname", lambda: later)
+    assert machine_identity(criu) != here
 
 
 def test_no_criu_is_said_once_and_the_app_is_started(frozen: Frozen, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ _WATCHED = (*_CODE, ".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
 _MOST = 200_000
 _NO_CODE = ("__pycache__", "node_modules", ".git", "outputs")
 
+_NO_FILES = ("/dev/", "/memfd:", "/SYSV")
+
 Files = Dict[str, List[int]]
 
 
@@ -19,8 +21,8 @@ def mapped_files(pids: Iterable[int]) -> Files:
     """Return the files that are mapped by these processes: size, time of the last change in ns, and inode."""
     found: Files = {}
     for pid in pids:
-        for path in _paths(pid):
-            if path not in found:
+        for path in mapped_paths(pid):
+            if path not in found and not path.startswith(_NO_FILES):
                 state = _state(path)
                 if state is not None:
                     found[path] = state
@@ -67,15 +69,13 @@ def _code(folder: str, hurry: Callable[[], bool]) -> Iterator[os.DirEntry[str]]:
                 waiting.append(entry.path)
 
 
-def _paths(pid: int) -> Iterator[str]:
-    """Return the paths of the regular files in a process's memory map: proc_pid_maps(5)."""
+def mapped_paths(pid: int) -> Iterator[str]:
+    """Return the paths in a process's memory map, those of files, devices and shared memory: proc_pid_maps(5)."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as lines:
             for line in lines:
                 fields = line.rstrip(b"\n").split(None, 5)
                 if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
-                    if fields[5].startswith((b"/dev/", b"/memfd:", b"/SYSV")):
-                        continue
                     yield os.fsdecode(fields[5].replace(b"\\012", b"\n"))  # the only character that is escaped there
     except OSError:
         return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Callable, Iterator, Mapping, Sequence
@@ -80,6 +81,16 @@ class MemorySnapshots:
             self.discard(str(error))
             return None
         return None if saved is None else Restorable(saved, self._criu)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other guard restores a snapshot of this app, and keep others from it meanwhile."""
+        descriptor = os.open(self.policy.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def discard(self, why: str) -> None:
         """Remove the memory snapshot, and report why the app is started instead."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.free_memory import free_memory
+from preheat.guard.kernel.ports import port_taken
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.model.wakeup import Bell
+from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import CannotRestore, CannotStart, Output
 from preheat.guard.supervise.instance import Instance
 
@@ -183,7 +185,13 @@ class Instances:
             return False
         began = time.monotonic()
         try:
-            self.serving = self._instance(found.saved.port or None, found)
+            with self._memory.alone():
+                holder = port_taken(found.saved.port or port_of(self._app.ready) or 0)
+                if holder is not None:
+                    # CRIU would bind the port nevertheless, and both apps would get connections.
+                    self._say(f"memory snapshot not used: {holder}; the app is started as usual")
+                    return False
+                self.serving = self._instance(found.saved.port or None, found)
         except (CannotRestore, CannotStart, OSError, RuntimeError) as error:
             self._memory.discard(str(error))
             return False
