@@ -124,3 +124,30 @@ def test_prune_removes_snapshots_only_when_asked_to(page: Page) -> None:
     assert page.preheat("ls", "--json").last["memory_snapshots"] == []
     with page.running("memory snapshot made"):
         pass
+
+
+def test_a_snapshot_is_shown_and_removed_by_its_apps_name(page: Page) -> None:
+    with page.running("memory snapshot made"):
+        pass
+    shown = page.preheat("show", "memory:page", "--json").last
+    assert (shown["app"], shown["changed"]) == ("page", "")
+    assert 0 < shown["size"] < shown["resident"] + (1 << 20)
+    assert "memory   page: " in page.preheat("status").out
+    assert [one["app"] for one in page.preheat("status", "--json").last["memory_snapshots"]] == ["page"]
+    assert "memory:page  memory snapshot, " in page.preheat("ls").out
+    (page.folder / "app.py").write_text(APP + "# changed\n")
+    assert f"has changed since: code or settings in {page.folder}" in page.preheat("show", "memory:page").out
+    assert page.preheat("rm", "memory:page", "--json").last["memory_snapshots"] == 1
+    assert page.preheat("ls", "--json").last["memory_snapshots"], "nothing is removed without --yes"
+    assert page.preheat("rm", "memory:page", "--yes").status == 0
+    assert page.preheat("ls", "--json").last["memory_snapshots"] == []
+    for verb in ("show", "rm"):
+        told = page.preheat(verb, "memory:page")
+        assert (told.status, "no memory snapshot of page" in told.err) == (5, True)
+
+
+def test_doctor_reports_whether_memory_can_be_saved(page: Page) -> None:
+    told = page.preheat("doctor", str(page.folder), PREHEAT_CRIU=CRIU)
+    assert "memory snapshots: possible" in told.err
+    nowhere = page.preheat("doctor", str(page.folder), "--json", PREHEAT_CRIU="/nowhere/criu").last
+    assert "cannot be run" in nowhere["symptoms"]["no_memory"]

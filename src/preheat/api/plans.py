@@ -10,6 +10,7 @@ command's `--dry-run`, its disk check, its progress bar and its execution use th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from preheat.api.session import Session
@@ -98,19 +99,23 @@ def plan_build(app: str | None, terms: ImageTerms, *, session: Session | None = 
 def plan_remove(*refs: str, all_versions: bool = False, session: Session | None = None) -> RemovalPlan:
     """Return the plan to remove versions, and the blobs that only they need: what it frees, and what keeps the rest.
 
-    Raise LibraryError if a version is pinned or not in the library.
+    A ref `memory:APP` is an app's memory snapshot. Raise LibraryError if a version is pinned or not in the library.
     """
     from preheat.core.ref import Ref
     from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.upkeep.remove import plan_removal, recorded, versions_of
+    from preheat.verbs.upkeep.saved_apps import saved_app, split_saved
 
     library = (session or Session()).library
+    models, apps = split_saved(refs)
+    saved = [saved_app(app, library) for app in dict.fromkeys(apps)]
     versions = {
         snapshot.ref.at(snapshot.commit): snapshot
-        for ref in map(Ref.parse, refs)
+        for ref in map(Ref.parse, models)
         for snapshot in (versions_of(ref, library) if all_versions else [recorded(ref, library)])
     }
-    return plan_removal(list(versions.values()), library, Sweep(library.root))
+    plan = plan_removal(list(versions.values()), library, Sweep(library.root))
+    return replace(plan, memory=tuple((one.folder, one.size) for one in saved))
 
 
 def plan_prune(

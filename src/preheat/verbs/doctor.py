@@ -13,6 +13,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
+from preheat.guard.memory_snapshot.criu import why_not
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
 from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
@@ -80,8 +81,20 @@ def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_ev
         copied=_copied(recipe, here),
         offline=inputs.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
         proxied=_proxied(inputs.environ),
+        no_memory=_memory(recipe, inputs.environ, on_event),
         no_ca=str(inputs.ca_file) if inputs.ca_file and not inputs.ca_file.is_file() else "",
     )
+
+
+def _memory(recipe: Recipe | None, environ: Mapping[str, str], on_event: Listener) -> str:
+    """Return why no memory snapshots can be made here, "" if they can."""
+    reason = why_not(environ)
+    if not reason and recipe is not None and recipe.hub:
+        reason = "the app asks a hub on a port that is another one at each start"
+    on_event(
+        Noted("memory snapshots", f"not possible: {reason}" if reason else "possible: preheat run --memory-snapshot")
+    )
+    return reason
 
 
 def _describe_endpoint(endpoint: Endpoint) -> str:

@@ -109,7 +109,7 @@ def _ls(verb: argparse.ArgumentParser) -> None:
 
 
 def _show(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("ref", metavar="REF", help="a model in the library")
+    verb.add_argument("ref", metavar="REF", help="a model in the library, or memory:APP for a memory snapshot")
 
 
 def _pin(verb: argparse.ArgumentParser) -> None:
@@ -128,7 +128,9 @@ def _removing(verb: argparse.ArgumentParser) -> None:
 
 
 def _rm(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="+", metavar="REF", help="a model, with its revision")
+    verb.add_argument(
+        "refs", nargs="+", metavar="REF", help="a model, with its revision, or memory:APP for a memory snapshot"
+    )
     verb.add_argument("--all", action="store_true", help="all versions of these models")
     _removing(verb)
 

@@ -36,7 +36,8 @@ class Symptoms:
     The app needs `size` bytes in `files` files. Of these bytes, `missing` are not in the library, and `resident` are in
     the page cache. `copied` are folders where views would need copies, since files there cannot be links to the
     library. `offline` is set if the environment disables the hub. `proxied` is set if a proxy intercepts the app's
-    requests to its own page. `no_ca` is the path of a certificate file that is configured, but missing.
+    requests to its own page. `no_ca` is the path of a certificate file that is configured, but missing. `no_memory` is
+    why no memory snapshots can be made here, empty if they can.
     """
 
     app: str
@@ -54,3 +55,4 @@ class Symptoms:
     offline: bool = False
     proxied: bool = False
     no_ca: str = ""
+    no_memory: str = ""

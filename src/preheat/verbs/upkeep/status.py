@@ -7,6 +7,7 @@ from shlex import quote
 
 from preheat.core.errors import PreheatError
 from preheat.disk.free_space import existing, free_bytes
+from preheat.guard.memory_snapshot.saved_memory import SavedMemory
 from preheat.library.adopt.hf_caches import repositories as hf_repositories
 from preheat.library.adopt.known_caches import KnownCaches
 from preheat.library.adopt.ms_caches import repositories as ms_repositories
@@ -16,6 +17,7 @@ from preheat.recipes.lock_file import Lock
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.upkeep.old_versions import old_versions
 from preheat.verbs.upkeep.running_notes import RunningProcess
+from preheat.verbs.upkeep.saved_apps import saved_apps
 
 _FEW = 3  # versions to name in the next steps
 
@@ -72,7 +74,8 @@ class NextStep:
 class Status:
     """The state of the library, of the app in the folder (None without a recipe), and of this user's processes.
 
-    `stale` are sentences about what is out of date, `steps` the commands to type next.
+    `stale` are sentences about what is out of date, `steps` the commands to type next. `memory` are the memory
+    snapshots in the library.
     """
 
     library: LibraryStatus
@@ -80,6 +83,7 @@ class Status:
     processes: tuple[RunningProcess, ...]
     stale: tuple[str, ...]
     steps: tuple[NextStep, ...]
+    memory: tuple[SavedMemory, ...] = ()
 
 
 def library_status(library: Library) -> LibraryStatus:
@@ -104,7 +108,14 @@ def status(
 ) -> Status:
     """Return the status, with what is stale and what to do next; `caches` matter if there is neither app nor model."""
     found = library_status(library)
-    return Status(found, app, tuple(processes), tuple(_stale(found, app)), tuple(_steps(found, app, processes, caches)))
+    return Status(
+        found,
+        app,
+        tuple(processes),
+        tuple(_stale(found, app)),
+        tuple(_steps(found, app, processes, caches)),
+        tuple(saved_apps(library)),
+    )
 
 
 def _stale(library: LibraryStatus, app: RecipeStatus | None) -> Iterable[str]:

@@ -7,8 +7,9 @@ from datetime import datetime
 from preheat import api
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_size
-from preheat.guard.memory_snapshot.saved_memory import FOLDER, SavedMemory, list_saved
+from preheat.guard.memory_snapshot.saved_memory import SavedMemory
 from preheat.library.upkeep.usage import Survey, VersionUsage
+from preheat.verbs.upkeep.saved_apps import PREFIX, age, memory_facts, saved_apps
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -16,12 +17,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     library = wiring.library
     everything = api.ls(*options.refs, session=wiring)
     versions = everything.versions
-    memory = [] if options.refs else list_saved(str(library.root / FOLDER))
+    memory = [] if options.refs else saved_apps(library)
     figures = {
         "versions": [_facts(version) for version in versions],
         "stored": everything.stored,
         "apart": everything.apart,
-        "memory_snapshots": [_memory_facts(saved) for saved in memory],
+        "memory_snapshots": [memory_facts(saved) for saved in memory],
         "library": str(library.root),
     }
     wiring.console.done(figures, "\n".join([table(versions, everything), *map(_memory_line, memory)]))
@@ -30,18 +31,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _memory_line(saved: SavedMemory) -> str:
     made = datetime.fromtimestamp(saved.taken).astimezone()
-    return f"memory snapshot of {saved.app}: {say_size(saved.size)}, made {made:%Y-%m-%d %H:%M}"
-
-
-def _memory_facts(saved: SavedMemory) -> dict[str, object]:
-    return {
-        "app": saved.app,
-        "size": saved.size,
-        "resident": saved.resident,
-        "start_s": saved.start_s,
-        "made": saved.taken,
-        "folder": saved.folder,
-    }
+    size = say_size(saved.size)
+    return f"{PREFIX}{saved.app}  memory snapshot, {size}, made {made:%Y-%m-%d %H:%M}, {age(saved)}"
 
 
 def table(versions: Sequence[VersionUsage], everything: Survey) -> str:

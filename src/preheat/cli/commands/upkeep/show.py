@@ -4,14 +4,17 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
-from preheat.core.units import say_count, say_size, say_some
+from preheat.core.units import say_count, say_seconds, say_size, say_some
 from preheat.library.upkeep.inventory import blob_numbers
 from preheat.library.upkeep.usage import sharers
 from preheat.verbs.upkeep.remove import recorded
+from preheat.verbs.upkeep.saved_apps import PREFIX, age, change_since, memory_facts, saved_app
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat show`; return the exit status."""
+    if options.ref.startswith(PREFIX):
+        return _memory(options.ref, wiring)
     library = wiring.library
     snapshot = recorded(Ref.parse(options.ref), library)
     ref = snapshot.ref.at(snapshot.commit)
@@ -46,4 +49,19 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         "unlisted": snapshot.unlisted,
     }
     wiring.console.done(figures, "\n".join(lines))
+    return 0
+
+
+def _memory(words: str, wiring: Wiring) -> int:
+    """Print what is known of a memory snapshot, and whether it would still be restored."""
+    saved = saved_app(words, wiring.library)
+    change = change_since(saved)
+    lines = [
+        f"{PREFIX}{saved.app}",
+        f"  {say_size(saved.size)} for {say_size(saved.resident)} of memory, made {age(saved)}",
+        f"  its start had taken {say_seconds(saved.start_s)}",
+        f"  {saved.folder}",
+        f"  the app will be started as usual, because this has changed since: {change}" if change else "",
+    ]
+    wiring.console.done({**memory_facts(saved), "changed": change}, "\n".join(filter(None, lines)))
     return 0

@@ -9,6 +9,7 @@ from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.verbs.upkeep.running_notes import MIRROR, RunningProcess
+from preheat.verbs.upkeep.saved_apps import age, memory_facts
 from preheat.verbs.upkeep.status import LibraryStatus, Status
 
 
@@ -57,6 +58,7 @@ def _facts(found: Status) -> dict[str, object]:
             }
             for one in found.processes
         ],
+        "memory_snapshots": [memory_facts(saved) for saved in found.memory],
         "stale": found.stale,
         "next": [{"command": one.command, "reason": one.reason} for one in found.steps],
     }
@@ -69,6 +71,7 @@ def _lines(found: Status) -> list[str]:
         state = app.error or (f"missing: {', '.join(app.missing)}" if app.missing else "all it needs is in the library")
         lines.append(f"app      {app.name} ({app.path}): {state}")
     lines += [f"running  {_process(one)}" for one in found.processes] or ["running  nothing"]
+    lines += [f"memory   {saved.app}: {say_size(saved.size)}, saved {age(saved)}" for saved in found.memory]
     lines += [f"stale    {words}" for words in found.stale]
     width = max((len(step.command) for step in found.steps), default=0)
     lines += [f"next     {step.command.ljust(width)}  {step.reason}" for step in found.steps]
