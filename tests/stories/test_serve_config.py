@@ -1,6 +1,7 @@
 """serve-config, end to end: the files that it writes work."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -169,3 +170,29 @@ def test_the_guard_of_a_compose_file_is_never_replaced_by_another_version(prehea
     assert preheat("serve-config", "compose").status == 0
     assert guard.stat().st_ino == kept
     assert sorted(preheat.library.glob("guard-*")) == sorted([guard, older])
+
+
+def test_a_unit_of_an_app_with_memory_snapshots_has_no_limits_that_criu_cannot_work_under(
+    app: Path, tmp_path: Path
+) -> None:
+    criu = tmp_path / "criu"
+    criu.write_text("#!/bin/sh\n")
+    criu.chmod(0o755)
+    app.write_text(app.read_text() + "memory_snapshot = true\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("preheat"), "serve-config", "systemd", app, "--library", tmp_path / "library"],
+        env={**os.environ, "PREHEAT_CRIU": str(criu)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"PREHEAT_CRIU={criu}" in done.stdout
+    assert "NoNewPrivileges=yes" in done.stdout
+    for limit in ("CapabilityBoundingSet", "SystemCallArchitectures", "ProtectKernelTunables", "PrivateTmp"):
+        assert limit not in done.stdout
+    if shutil.which("systemd-analyze"):
+        (tmp_path / "web.service").write_text(done.stdout)
+        judged = subprocess.run(
+            ["systemd-analyze", "verify", tmp_path / "web.service"], capture_output=True, text=True, check=False
+        )
+        assert "Unknown" not in judged.stderr
+    composed = serve_config("compose", str(app), library=tmp_path / "library")
+    assert "memory_snapshot: left out" in composed.stderr

@@ -35,7 +35,7 @@ class Service:
     writes them. `user` is a name, or UID:GID for a container; empty for the user who starts the service, or the
     image's. `scratch` are folders in memory. `ready_within_s` and `stop_within_s` are the limits that the guard applies
     to the app, in seconds; `start` is how long its starts took. `renews`: SIGHUP restarts the app behind its front.
-    `has_gpu`: the app gets the machine's GPUs.
+    `has_gpu`: the app gets the machine's GPUs. `saves_memory`: the app is restored from memory snapshots.
     """
 
     name: str
@@ -52,3 +52,4 @@ class Service:
     start: StartTime = StartTime()
     renews: bool = False
     has_gpu: bool = False
+    saves_memory: bool = False

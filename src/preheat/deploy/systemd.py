@@ -18,6 +18,11 @@ _LIMITS = (
     "RestrictRealtime=yes",
     "SystemCallArchitectures=native",
 )
+_SAVING_LIMITS = (
+    "# CRIU saves and restores this app. It needs capabilities and namespaces, and cannot restore filters of system",
+    "# calls, so the limits that preheat writes for other apps are left out.",
+    "NoNewPrivileges=yes",
+)
 # Only the system's manager can apply these. No ProtectHome: apps keep caches there. No PrivateDevices: GPUs.
 _SYSTEM_LIMITS = (
     "CapabilityBoundingSet=",
@@ -69,7 +74,7 @@ def unit(service: Service) -> str:
         "# A stop by SIGTERM is a success. A usage error or a missing model would fail again, so do not restart.",
         "SuccessExitStatus=143",
         "RestartPreventExitStatus=2 5",
-        *_LIMITS,
+        *(_SAVING_LIMITS if service.saves_memory else _LIMITS),
         *(_system_limits(service) if service.user else ()),
         "",
         "[Install]",
@@ -93,6 +98,8 @@ def _system_limits(service: Service) -> tuple[str, ...]:
     """Return the limits for a system unit, but none that hides the app's folders or makes them read-only."""
     own_tmp = () if _uses(service, _TMP) else ("PrivateTmp=yes",)
     read_only = () if _uses(service, _SYSTEM) else ("ProtectSystem=full",)
+    if service.saves_memory:
+        return read_only  # a new private /tmp would lack files that a restored app has open
     return (*read_only, *own_tmp, *_SYSTEM_LIMITS)
 
 

@@ -42,6 +42,9 @@ def compose_service(
     port = container_port(recipe, recipe.command, terms.status, terms.port)
     if port.number is None:
         on_event(Noted("ports", f"none: {recipe.name} names no port; in [app]: port = 7860"))
+    if recipe.memory_snapshot:
+        said = "left out: in a container, CRIU would lack privileges; a systemd service can use it"
+        on_event(Noted("memory_snapshot", said))
     python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
     service = Service(
         name=recipe.name,

@@ -4,11 +4,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from preheat.core.errors import NotPreloaded
 from preheat.core.events import Listener, Noted
 from preheat.deploy.service import Mount, Service
 from preheat.deploy.systemd import start_limit_s
+from preheat.guard.memory_snapshot.criu import PATH_VARIABLE
 from preheat.library.library import Library
 from preheat.recipes.app_port import at_port
 from preheat.recipes.recipe import Recipe
@@ -55,7 +57,8 @@ def systemd_service(
         start=start_time(recipe, library),
         renews=bool(terms.front),
         mounts=(Mount(recipe.folder, writable=True), Mount(library.root, writable=True)),
-        env=_path(recipe, environ),
+        env=_path(recipe, environ) | (_criu(environ, user, on_event) if recipe.memory_snapshot else {}),
+        saves_memory=recipe.memory_snapshot,
     )
     # The guard's limit and systemd's grow together, with the starts that were measured.
     limit_s = start_limit_s(service)
@@ -86,6 +89,22 @@ def _check_user(user: str, recipe: Recipe, library: Library, on_event: Listener)
     elif os.path.lexists(library.root) and library.root.stat().st_uid != uid:
         said = f"{library.root} belongs to another user: {user} can use it, but not place or change views there"
         on_event(Noted("library", said))
+
+
+def _criu(environ: Mapping[str, str], user: str, on_event: Listener) -> dict[str, str]:
+    """Return the variable that names this shell's CRIU, if it is not on systemd's PATH; note what it requires."""
+    path = environ.get(PATH_VARIABLE) or shutil.which("criu", path=environ.get("PATH"))
+    if not path:
+        on_event(
+            Noted(
+                "memory_snapshot", f"no criu on PATH: install CRIU 4, or set {PATH_VARIABLE}; the app starts as usual"
+            )
+        )
+    elif user != "root":
+        on_event(
+            Noted("memory_snapshot", f"CRIU runs in a user namespace, which the system must permit to {user or 'you'}")
+        )
+    return {PATH_VARIABLE: str(Path(path).absolute())} if path and path != shutil.which("criu", path=_PATH) else {}
 
 
 def _path(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, str]:
