@@ -200,6 +200,27 @@ def test_podmans_store_is_read_by_short_names_and_written_with_the_health_check(
                 works(*command, "rmi", "--force", f"{name}:{tag}")
 
 
+def test_an_image_that_the_store_has_with_another_tag_is_named(app: Preheat, base: str) -> None:
+    with podman() as command:
+        need("skopeo")
+        name = f"preheat-{uuid.uuid4().hex[:8]}"
+        run("skopeo", "--insecure-policy", "copy", base, f"containers-storage:localhost/{name}:base")
+        try:
+            told = app("build", "--base", name, "--output", "oci:out:v1")
+            assert told.status == 6
+            assert (
+                f"podman or docker has no image {name}:latest" in told.err or f"podman has no image {name}:" in told.err
+            )
+            assert f"it has localhost/{name}:base" in told.err
+            identity = run(*command, "images", "--quiet", f"{name}:base").strip()
+            said = app("build", "--base", identity, "--output", "oci:out:v1")
+            assert said.status == 0, said.err
+            words = "podman run --health-cmd '/usr/bin/python3 /opt/preheat/guard.pyz --check 127.0.0.1:7861'"
+            assert words in said.err
+        finally:
+            works(*command, "rmi", "--force", f"{name}:base")
+
+
 def test_check_finds_faults_of_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
         nothing = app("build", "--check", base, "--json")

@@ -89,9 +89,12 @@ class ImageBuilder:
         docker = self._terms.format == "docker" or (self._order.form == IMAGE and loads)
         session = self._session
         if plan.additions.health is not None and not docker:
-            session.on_event(
-                Noted("health check", "podman drops it from OCI images, docker keeps it: docs/services.md")
+            check = " ".join(plan.additions.health.test[1:])
+            said = (
+                f"podman drops it from OCI images, docker keeps it: podman run --health-cmd '{check}', "
+                "or --output containers-storage:NAME:TAG, which keeps it"
             )
+            session.on_event(Noted("health check", said))
         return carry_out(plan, session.library, self.plan, self._target, session.on_event, docker=docker)
 
     def _target(self, mounts: Mounts) -> Target:

@@ -48,10 +48,12 @@ _FINDS = {
     CONTAINERS_STORAGE: ("podman", "image", "exists", "{name}"),
     DOCKER_DAEMON: ("docker", "image", "inspect", "{name}"),
 }
+_LISTS = ("images", "--format", "{{.Repository}}:{{.Tag}}")
 _HINTS = {
     CONTAINERS_STORAGE: "`podman images` shows the names of the images",
     DOCKER_DAEMON: "does the daemon run? `docker images` shows the names of the images",
 }
+_MOST_NAMED = 3
 _LONGEST_WORD = 300  # characters of an error of these programs
 
 
@@ -148,11 +150,20 @@ def find_image(place: ImageName) -> ImageName:
     if not asked and place.kind == CONTAINERS_STORAGE:
         return replace(place, tag=stored_names(place.tag)[0])
     where = " or ".join(asked)
+    tagged = [name for program in asked for name in _other_tags(program, place.tag)]
+    hint = f"it has {' and '.join(tagged[:_MOST_NAMED])}" if tagged else f"an image of a registry: docker://{place.tag}"
     raise ImageError(
         f"{where} has no image {place.tag}" if asked else f"{place.tag}: there is no podman and no docker here",
-        hint=f"an image of a registry: docker://{place.tag}",
+        hint=hint,
         end=SOURCE,
     )
+
+
+def _other_tags(program: str, name: str) -> list[str]:
+    """Return the names of the images in a store that have the same repository as `name`, and another tag."""
+    repository = name.rpartition(":")[0] or name
+    listed = _ask([program, *_LISTS]).stdout.split()
+    return [one for one in listed if f"/{one.rpartition(':')[0]}".endswith(f"/{repository}")]
 
 
 def _run(ways: Sequence[_Words], place: ImageName, file: Path, end: str) -> None:
