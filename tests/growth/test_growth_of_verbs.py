@@ -10,6 +10,9 @@ import pytest
 from preheat.cli.main import main
 from preheat.core.ref import Ref
 from preheat.library.library import Library
+from preheat.recipes.lock_file import Lock, Pinned
+from preheat.recipes.recipe import Need
+from preheat.verbs.lock import keep_lock
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
 
@@ -51,6 +54,15 @@ class Place:
         (self.app / "preheat.toml").write_text(f'[app]\nname = "app"\ncommand = ["true"]\n{said}')
         return str(self.app / "preheat.toml")
 
+    def locked_recipe(self) -> str:
+        """Fill the library with one repository, and write a recipe that needs it, with its lock."""
+        name = self.many_files()
+        recipe, need = self.recipe(name), Need(Ref.parse(name))
+        snapshot = Library(self.library).find(need.ref)
+        assert snapshot is not None
+        keep_lock(self.app / "preheat.lock", Lock((Pinned(need, snapshot),)))
+        return recipe
+
     def _files(self) -> dict[str, bytes]:
         return {f"dir-{number % 5}/part-{number}.txt": b"%d" % number for number in range(self.size)}
 
@@ -80,6 +92,19 @@ def run_many_needs(place: Place) -> Callable[[], object]:
 def run_many_files(place: Place) -> Callable[[], object]:
     recipe = place.recipe(place.many_files())
     return lambda: place("run", recipe)
+
+
+@verb
+def run_locked_many_files(place: Place) -> Callable[[], object]:
+    recipe = place.locked_recipe()
+    place("run", "--locked", recipe)
+    return lambda: place("run", "--locked", recipe)
+
+
+@verb
+def pull_locked_many_files(place: Place) -> Callable[[], object]:
+    recipe = place.locked_recipe()
+    return lambda: place("pull", "--locked", recipe)
 
 
 @verb
@@ -142,6 +167,12 @@ def show_many_files(place: Place) -> Callable[[], object]:
 def rm_many_repositories(place: Place) -> Callable[[], object]:
     names = place.many_repositories()
     return lambda: place("rm", *names)
+
+
+@verb
+def rm_many_files(place: Place) -> Callable[[], object]:
+    name = place.many_files()
+    return lambda: place("rm", name)
 
 
 @verb

@@ -37,12 +37,14 @@ def _held(library: Library, snapshot: Snapshot, lacks: Iterable[File], *, add_na
 
 def require_known(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
     """Return `with_known_digests`, and raise its errors; raise NotPreloaded with `hint` if files are missing."""
+    missing = library.missing(snapshot)
     try:
-        found = with_known_digests(library, snapshot)
+        found = _held(library, snapshot, missing, add_names=True)
     except PreheatError as error:
         error.hint = error.hint or hint
         raise
-    library.require_files(found, hint)
+    if missing or found.unlisted:
+        library.require_files(found, hint)
     return found
 
 
