@@ -140,7 +140,7 @@ def view_many_files(place: Place) -> Callable[[], object]:
 def prune_many_views(place: Place) -> Callable[[], object]:
     for name in place.many_repositories():
         place("view", "--link", "symlink", "hf-cache", place.root / "view", name)
-    return lambda: place("prune", "--younger", "0s")
+    return lambda: place("prune", "--yes", "--younger", "0s")
 
 
 @verb
@@ -148,7 +148,7 @@ def prune_old_versions(place: Place) -> Callable[[], object]:
     for number in range(place.size):
         commit = f"{number:040x}"
         shelve(Library(place.library), f"hf:acme/m{number}@{commit}", {"part.bin": b"%d" % number}, commit)
-    return lambda: place("prune", "--old", "--younger", "0s")
+    return lambda: place("prune", "--yes", "--old", "--younger", "0s")
 
 
 @verb
@@ -166,13 +166,13 @@ def show_many_files(place: Place) -> Callable[[], object]:
 @verb
 def rm_many_repositories(place: Place) -> Callable[[], object]:
     names = place.many_repositories()
-    return lambda: place("rm", *names)
+    return lambda: place("rm", "--yes", *names)
 
 
 @verb
 def rm_many_files(place: Place) -> Callable[[], object]:
     name = place.many_files()
-    return lambda: place("rm", name)
+    return lambda: place("rm", "--yes", name)
 
 
 @verb
