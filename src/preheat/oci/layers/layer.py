@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.oci.layers.tar import END, FILE, FOLDER, LINK, Header, header, padding
+from preheat.oci.layers.tar import END, FILE, FOLDER, LINK, Header, header, header_size, padding
 from preheat.oci.model.content import FileSpan, Piece, after
 
 FORMAT = 1
@@ -86,7 +86,7 @@ class Layer:
         """See Content."""
         at = 0
         for entry in self.entries:
-            at += len(header(entry.header, at, aligned=entry.aligned)) + entry.size + len(padding(entry.size))
+            at += header_size(entry.header, at, aligned=entry.aligned) + entry.size + len(padding(entry.size))
         return at + len(END)
 
     @property
@@ -95,8 +95,10 @@ class Layer:
         return sum(entry.size for entry in self.entries)
 
     def known(self, digest: Digest, *, trusted: bool) -> "Layer":
-        """Return a copy of the layer with its digest set."""
-        return replace(self, digest=digest, trusted=trusted)
+        """Return a copy of the layer with its digest set. It has the same entries, so their key and size stay known."""
+        copy = replace(self, digest=digest, trusted=trusted)
+        copy.__dict__.update({name: self.__dict__[name] for name in ("key", "size") if name in self.__dict__})
+        return copy
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """See Content."""

@@ -35,28 +35,44 @@ def header(entry: Header, at: int = 0, *, aligned: bool = False) -> bytes:
 
     With `aligned`, a pax comment fills the header up, so the file's bytes start at a multiple of 4,096.
     """
-    name = f"{entry.path}/" if entry.kind == FOLDER else entry.path
-    records = {}
+    body = _records(entry)
+    if aligned:
+        body += _filling(body, at)
+    mode = _MODES[entry.kind] | (0o111 if entry.executable else 0)
+    size = 0 if entry.size > _LARGEST_OCTAL else entry.size
+    block = _block(_name(entry), mode, size, entry.kind, entry.target)
+    if not body:
+        return block
+    return _block("PaxHeader", 0o644, len(body), "x", "") + body + padding(len(body)) + block
+
+
+def header_size(entry: Header, at: int = 0, *, aligned: bool = False) -> int:
+    """Return the length of `header` without making its blocks: an image may have hundreds of thousands of entries."""
+    if aligned:
+        return len(header(entry, at, aligned=True))
+    length = len(_records(entry))
+    return 2 * BLOCK + _whole(length, BLOCK) if length else BLOCK
+
+
+def padding(size: int) -> bytes:
+    """Return the zero bytes that complete the last block of `size` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def _name(entry: Header) -> str:
+    return f"{entry.path}/" if entry.kind == FOLDER else entry.path
+
+
+def _records(entry: Header) -> bytes:
+    """Return the pax records of what does not fit into a tar header; usually none."""
+    name, records = _name(entry), {}
     if not _plain(name):
         records["path"] = name
     if not _plain(entry.target):
         records["linkpath"] = entry.target
     if entry.size > _LARGEST_OCTAL:
         records["size"] = str(entry.size)
-    body = b"".join(_record(key, value.encode()) for key, value in sorted(records.items()))
-    if aligned:
-        body += _filling(body, at)
-    mode = _MODES[entry.kind] | (0o111 if entry.executable else 0)
-    size = 0 if "size" in records else entry.size
-    block = _block(name, mode, size, entry.kind, entry.target)
-    if not body:
-        return block
-    return _block("PaxHeader", 0o644, len(body), "x", "") + body + padding(len(body)) + block
-
-
-def padding(size: int) -> bytes:
-    """Return the zero bytes that complete the last block of `size` bytes."""
-    return bytes(-size % BLOCK)
+    return b"".join(_record(key, value.encode()) for key, value in sorted(records.items()))
 
 
 def _filling(records: bytes, at: int) -> bytes:

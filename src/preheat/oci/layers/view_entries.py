@@ -1,5 +1,6 @@
 """View entries: where the files of views are in an image."""
 
+import functools
 import posixpath
 from collections.abc import Iterator
 
@@ -16,7 +17,15 @@ def blob_path(file: File) -> str:
 
 def relative(path: str, link: str) -> str:
     """Return the target of a symlink at `link` to `path`; both are relative to the image's root."""
-    return posixpath.relpath(f"/{path}", posixpath.dirname(f"/{link}"))
+    folder, _, name = path.rpartition("/")
+    between = _between(folder, link.rpartition("/")[0])
+    return name if between == "." else f"{between}/{name}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _between(folder: str, start: str) -> str:
+    """Return the path from the folder `start` to `folder`. A view has far fewer folders than links."""
+    return posixpath.relpath(f"/{folder}", f"/{start}")
 
 
 def parents(path: str) -> Iterator[str]:

@@ -134,7 +134,7 @@ def chunks(pieces: Iterator[Piece]) -> Iterator[memoryview]:
                 yield buffer[:count]
 
 
-def opened(path: Path) -> FileIO:
+def opened(path: Path | str) -> FileIO:
     """Open a source file of an image. Raise ImageError if that fails."""
     try:
         return open(path, "rb", buffering=0)

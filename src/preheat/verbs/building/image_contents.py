@@ -51,7 +51,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
 
     `recipe.folder` is the app's folder in the image. Needs without `at` are placed below `/opt/preheat/views`.
     """
-    tree = ViewTree(library.path)
+    tree = ViewTree(library.location)
     folders: set[str] = set()
     environ: dict[str, str] = {}
     for need, snapshot in required:
@@ -96,7 +96,7 @@ def refuse_secrets(required: Required, library: Library, texts: Iterable[str], t
             if secret_name(file.path):
                 raise _secret(f"{snapshot.ref} contains {file.path}, a file for secrets")
             if file.digest not in clean:
-                with opened(library.path(file.digest)) as blob:
+                with opened(library.location(file.digest)) as blob:
                     what = next(filter(None, (secret_in(part, tokens) for part in text_parts(blob))), "")
                 if what:
                     raise _secret(f"{file.path} of {snapshot.ref} contains {what}")
@@ -130,7 +130,7 @@ def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes
 
 
 def _plain(file: File, path: str, library: Library) -> LayerEntry:
-    return blob_entry(path, file.size, file.digest, library.path(file.digest))
+    return blob_entry(path, file.size, file.digest, library.location(file.digest))
 
 
 def _below(need: Need) -> str:
