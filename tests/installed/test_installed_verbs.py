@@ -93,7 +93,11 @@ def test_an_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
     assert told.status == 0, told.out + told.err
     [need] = told.last["needs"]
     assert [file["path"] for file in need["files"]] == ["config.json", "model.safetensors"]
+    lock = installed.folder / "preheat.lock"
+    needs = lock.read_text().partition("\n# What a traced start")[0]
+    lock.write_text(f"{needs}\n[start]\nreads = '''\n{{dir}}/webui.py\n'''\n")
     assert installed("lock", "preheat.toml").status == 0
+    assert "\n[start]\nreads = '''\n{dir}/webui.py\n" in lock.read_text()
     assert installed("lock", "preheat.toml", "--check").status == 0
     running = installed.start("run", "--locked", HF_ENDPOINT="http://127.0.0.1:9")
     assert b"9000023 bytes are loaded" in answer(running, f"http://127.0.0.1:{port}/")
