@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.page_starts import COMMAND, answers, placed
 from tests.guard.apps import free_port
 
+from preheat.guard.kernel.process_tree import family
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import read_recipe
 
@@ -52,11 +53,15 @@ page.launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)
 
 @dataclass(frozen=True)
 class ColdStarts:
-    """Seconds to the page by side, from a disk of `rate` MB/s (0: everything in the page cache)."""
+    """Seconds to the page, and the app's major page faults until then, by side.
+
+    `rate` is the disk's in MB/s; 0: everything in the page cache.
+    """
 
     app: str
     rate: int
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    faults: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -65,7 +70,7 @@ class ColdStarts:
 
     def row(self) -> str:
         """Return a row of a table: medians, with least and most."""
-        cells = [_said(self.seconds[side]) for side in _SIDES]
+        cells = [f"{_said(self.seconds[side])}, {statistics.median(self.faults[side]):.0f} faults" for side in _SIDES]
         disk = f"{self.rate} MB/s" if self.rate else "page cache"
         return f"| {self.app} | {disk} | {' | '.join(cells)} | {self.ratio:.2f}× |"
 
@@ -148,7 +153,7 @@ class _Page:
             "run, weights only": ((str(COMMAND), "run", str(self.before)), self.environ),
             "run, start list": ((str(COMMAND), "run", str(self.recipe)), self.environ),
         }
-        found = ColdStarts(self.name, rate, {side: [] for side in sides})
+        found = ColdStarts(self.name, rate, {side: [] for side in sides}, {side: [] for side in sides})
         disk.limit(0)
         for words, environ in () if rate else sides.values():
             _start(words, app.folder, app.ready, environ, disk.group)
@@ -157,7 +162,9 @@ class _Page:
             for side, (words, environ) in list(sides.items())[:: 1 if turn % 2 else -1]:
                 if rate:
                     _drop()
-                found.seconds[side].append(_start(words, app.folder, app.ready, environ, disk.group))
+                seconds, faults = _start(words, app.folder, app.ready, environ, disk.group)
+                found.seconds[side].append(seconds)
+                found.faults[side].append(faults)
         disk.limit(0)
         return found
 
@@ -222,8 +229,8 @@ def _drop() -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
 
 
-def _start(words: tuple[str, ...], folder: Path, url: str, environ: dict[str, str], group: Path) -> float:
-    """Return the seconds until a GET of the page is answered; then end the app."""
+def _start(words: tuple[str, ...], folder: Path, url: str, environ: dict[str, str], group: Path) -> tuple[float, int]:
+    """Return the seconds until a GET of the page is answered, and the app's major faults; then end the app."""
     address, _, path = url.removeprefix("http://").partition("/")
     join: Callable[[], object] = lambda: (group / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
     began = time.monotonic()
@@ -243,11 +250,20 @@ def _start(words: tuple[str, ...], folder: Path, url: str, environ: dict[str, st
             if time.monotonic() - began > _WITHIN_S:
                 raise RuntimeError(f"{words[0]} brought no page")
             time.sleep(0.005)
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        # The app is the process with the most of them, whoever started it.
+        return took, max(_major_faults(member.pid) for member in family(process.pid))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+def _major_faults(pid: int) -> int:
+    """Return how often a process had to wait for a page of a file: majflt in proc_pid_stat(5)."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[9])
+    return 0
 
 
 def _do(
