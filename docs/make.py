@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fold_apps import fold_apps
 from programs import programs
 from tree import architecture, modules
 
@@ -142,7 +143,7 @@ def main() -> int:
     stale = []
     for name, make in DOCUMENTS.items():
         # JSON has no room for a note, and some documents are made in parts.
-        note = f"{NOTE}\n" if name.endswith(".md") and name not in ("ARCHITECTURE.md", "trace.md") else ""
+        note = f"{NOTE}\n" if name.endswith(".md") and name not in ("ARCHITECTURE.md", "trace.md", "fold.md") else ""
         path, text = HERE / name, note + "\n".join(make()).rstrip("\n") + "\n"
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -266,6 +267,7 @@ DOCUMENTS = {
     "tree.md": modules,
     "ARCHITECTURE.md": architecture,
     "trace.md": programs,
+    "fold.md": fold_apps,
 }
 
 if __name__ == "__main__":

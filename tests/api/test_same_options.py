@@ -36,7 +36,7 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "prune": (api.prune, api.plan_prune),
     "verify": (api.verify,),
     "adopt": (api.adopt, api.plan_adopt),
-    "fold": (plan_fold,),
+    "fold": (api.fold, api.plan_fold, api.unfold),
     "export": (api.export, api.plan_export),
     "import": (api.import_bundle,),
 }
@@ -113,8 +113,11 @@ EXCEPTIONS = {
     ("prune", "dry_run"): "plan_prune",
     ("prune", "yes"): "plan_prune",
     ("adopt", "dry_run"): "plan_adopt",
+    ("fold", "dry_run"): "plan_fold",
     ("fold", "lang"): "preheat.verbs.folding.fold_page.fold_page",
     ("fold", "report"): "preheat.verbs.folding.fold_page.fold_page",
+    ("fold", "undo"): "unfold",
+    ("fold", "yes"): "plan_fold",
     ("export", "dry_run"): "plan_export",
 }
 EVERYWHERE = {"help", "library", "json", "events", "verbosity"}

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
     from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.folding.fold import Folded
+    from preheat.verbs.folding.unfold import Unfolded
     from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
@@ -54,6 +56,7 @@ __all__ = [
     "check_lock",
     "execute",
     "export",
+    "fold",
     "import_bundle",
     "lock",
     "ls",
@@ -75,6 +78,7 @@ __all__ = [
     "run",
     "status",
     "trace",
+    "unfold",
     "unpin",
     "verify",
     "view",
@@ -231,3 +235,22 @@ def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session 
     """
     session = session or Session()
     return execute(plan_adopt(*folders, ref=ref, copy=copy, session=session), session=session)
+
+
+def fold(*also: Folder, copy: bool = False, session: Session | None = None) -> Folded:
+    """Keep one copy of each model file for all apps on this machine: the apps' names become links to the library.
+
+    The arguments are those of `plan_fold`. Files that cannot be folded are left as they are: the result and events have
+    the reasons. `unfold` restores all files at any time.
+    """
+    session = session or Session()
+    return execute(plan_fold(*also, copy=copy, session=session), session=session)
+
+
+def unfold(*, session: Session | None = None) -> Unfolded:
+    """Restore every file that this user has folded: its bytes, mode, group and times. Raise NoSpace."""
+    from preheat.api.plans import fold_journal
+    from preheat.verbs.folding.unfold import unfold as restore
+
+    session = session or Session()
+    return restore(session.library, fold_journal(session), session.on_event)

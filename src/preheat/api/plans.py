@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from preheat.api.building import ImageTerms
     from preheat.api.pulling import Pulls
     from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.folding.fold import Folded
+    from preheat.verbs.folding.fold_journal import FoldJournal
     from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import PullPlan
@@ -160,6 +162,7 @@ def plan_fold(*also: Folder, copy: bool = False, session: Session | None = None)
 
     from preheat.core.errors import UsageError
     from preheat.desk.app_folders import find_app_folders
+    from preheat.verbs.folding.fold import linked_files, require_library
     from preheat.verbs.folding.fold_plan import plan_fold as plan
     from preheat.verbs.folding.hash_memory import HashMemory
 
@@ -173,7 +176,16 @@ def plan_fold(*also: Folder, copy: bool = False, session: Session | None = None)
         raise UsageError("this user has no home folder, in which apps keep models", hint="set HOME")
     survey = find_app_folders(session.config.environ, home, folders)
     memory = HashMemory(session.state / "fold" / "hashes.json")
-    return plan(survey, session.library, memory, session.on_event, copy=copy)
+    journal = fold_journal(session)
+    require_library(session.library, journal)
+    return plan(survey, session.library, memory, session.on_event, linked_files(journal), copy=copy)
+
+
+def fold_journal(session: Session) -> FoldJournal:
+    """Return the journal of the files that this user has folded into the session's library."""
+    from preheat.verbs.folding.fold_journal import FoldJournal
+
+    return FoldJournal(session.state / "fold", session.library.root)
 
 
 @overload
@@ -183,10 +195,12 @@ def execute(plan: ViewsPlan, *, session: Session | None = None) -> dict[str, str
 @overload
 def execute(plan: AdoptPlan, *, session: Session | None = None) -> Adoption: ...
 @overload
+def execute(plan: FoldPlan, *, session: Session | None = None) -> Folded: ...
+@overload
 def execute(plan: RemovalPlan, *, session: Session | None = None) -> Removal: ...
 def execute(
-    plan: PullPlan | ViewsPlan | AdoptPlan | RemovalPlan, *, session: Session | None = None
-) -> Pulls | dict[str, str] | Adoption | Removal:
+    plan: PullPlan | ViewsPlan | AdoptPlan | FoldPlan | RemovalPlan, *, session: Session | None = None
+) -> Pulls | dict[str, str] | Adoption | Folded | Removal:
     """Carry out a plan, with the settings of the session that it was made with; return and raise as its verb does.
 
     The plan may be old: the library and the disks are checked again first.
@@ -211,4 +225,10 @@ def execute(
         from preheat.verbs.upkeep.adopt import adopt as take
 
         return take(plan, library, on_event, session.settings.unsafe_files)
+    from preheat.verbs.folding.fold_plan import FoldPlan
+
+    if isinstance(plan, FoldPlan):
+        from preheat.verbs.folding.fold import fold
+
+        return fold(plan, library, fold_journal(session), on_event)
     return carry_out_removal(plan, session)

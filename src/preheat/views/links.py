@@ -123,6 +123,11 @@ def require_possible(root: Path, folder: Path, ways: Sequence[str]) -> None:
         )
 
 
+def is_unsupported(error: OSError) -> bool:
+    """Return whether an error means that a filesystem does not support a kind of link; another way may work."""
+    return error.errno in _NOT_THIS_WAY
+
+
 def stands(blob: Path | str, at: Path, ways: Sequence[str]) -> bool:
     """Return whether `blob` is linked at `at` in one of `ways` already. Costs two or three stat(2) calls."""
     return not _possible_ways(blob, at).isdisjoint(ways)
@@ -135,10 +140,10 @@ def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
     try:
         for way in ways[:-1]:
             with suppress(OSError):
-                _put(blob, aside, way)
+                make_link(blob, aside, way)
                 return way
             aside.unlink(missing_ok=True)
-        _put(blob, aside, ways[-1])
+        make_link(blob, aside, ways[-1])
         return ways[-1]
     finally:
         aside.unlink(missing_ok=True)
@@ -182,12 +187,13 @@ def _place(blob: Path | str, at: Path, way: str, on_copied: OnCopied) -> None:
     if way in (HARDLINK, SYMLINK):
         # A new name appears at once: only to replace another file does it need a temporary one.
         with suppress(FileExistsError):
-            _put(blob, at, way)
+            make_link(blob, at, way)
             return
-    put(at, partial(_put, blob, way=way, on_copied=on_copied))
+    put(at, partial(make_link, blob, way=way, on_copied=on_copied))
 
 
-def _put(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent) -> None:
+def make_link(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent) -> None:
+    """Make the new file `at` a link to `blob` in one way. Raise OSError; see `is_unsupported`."""
     match way:
         case "reflink":
             with open(blob, "rb") as source, open(at, "xb") as target:

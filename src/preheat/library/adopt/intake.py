@@ -60,19 +60,22 @@ class Intake:
             raise LibraryError("interrupted")
         self._listener(size)
 
-    def take(self, source: Path, expected: Digest | None) -> AddedBlob:
+    def take(self, source: Path, expected: Digest | None, known: os.stat_result | None = None) -> AddedBlob:
         """Add the regular file `source` as a blob, after verifying its `expected` digest, if given.
 
         Try a reflink first; no other process can write to it. Otherwise create a copy if `copy` is set, or else a hard
-        link, which makes `source` read-only too. Raise IntegrityError if the digest is wrong or the file changes while
-        being read; LibraryError if it cannot be read or linked.
+        link, which makes `source` read-only too. `known`: the stat result with which `source` had these bytes when this
+        user hashed it; if it is the same now, the bytes are not read again.
+
+        Raise IntegrityError if the digest is wrong or the file changes while being read; LibraryError if it cannot be
+        read or linked.
         """
         if expected is not None and self._path_of(expected).exists():
             return AddedBlob(expected, self._path_of(expected).stat().st_size, "here")
         aside = beside(self._aside / "adopt")
         try:
             with open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                return self._take(source, file.fileno(), aside, expected)
+                return self._take(source, file.fileno(), aside, expected, known)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise disk_trouble(error, self._aside) from error
@@ -83,19 +86,26 @@ class Intake:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
 
-    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> AddedBlob:
+    def _take(
+        self, source: Path, descriptor: int, aside: Path, expected: Digest | None, known: os.stat_result | None
+    ) -> AddedBlob:
         before = os.fstat(descriptor)
+        if known is not None and (before.st_size <= _BOTH_UP_TO or _stat(before) != _stat(known)):
+            known = None
         if not stat.S_ISREG(before.st_mode):
             raise LibraryError("it is not a regular file")
         if expected is None and is_open_for_writing(descriptor):
             # Nothing says how long the file will be: half of it would become a blob.
             raise IntegrityError("another program is writing to it", hint="adopt it again when that is done")
         how, target = self._link(source, descriptor, aside)
+        digests: dict[str, str] = {}
         try:
             if how == "hardlink":
                 before = os.fstat(descriptor)  # the new hard link changed the ctime
             hashers = _hashers(before.st_size, expected)
-            if how == "copy":
+            if expected is not None and known is not None and _is_unwritten(descriptor, known, how):
+                digests, size = {expected.algorithm: expected.hex}, before.st_size
+            elif how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
             elif how == "reflink":
                 size = feed_all(target, hashers.values(), self._on_read)
@@ -108,7 +118,7 @@ class Intake:
                 raise IntegrityError(
                     "it changed while it was read", hint="adopt it again when no program is writing to it"
                 )
-            digests = {name: one.hexdigest() for name, one in hashers.items()}
+            digests = digests or {name: one.hexdigest() for name, one in hashers.items()}
             digest = expected or _usual(size, digests)
             if digests[digest.algorithm] != digest.hex:
                 raise IntegrityError(f"its bytes are {digest.algorithm}:{digests[digest.algorithm]}, not {digest}")
@@ -182,6 +192,17 @@ def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
         os.close(target)
         raise
     return target
+
+
+def _is_unwritten(descriptor: int, known: os.stat_result, how: str) -> bool:
+    """Return whether no program has changed a file since its stat result was `known`, or has it open for writing.
+
+    A hard link that was made since has changed its ctime. A copy is read in any case.
+    """
+    if how == "copy" or is_open_for_writing(descriptor):
+        return False
+    now = os.fstat(descriptor)
+    return _stat(now) == _stat(known) or (how == "hardlink" and _stat(now)[:2] == _stat(known)[:2])
 
 
 def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:

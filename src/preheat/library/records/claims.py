@@ -1,13 +1,15 @@
-"""Claims: blobs that are in use without a record, by pulls in progress or by views made of links."""
+"""Claims: blobs that are in use without a record, by pulls in progress, views made of links, or folded files."""
 
 import errno
 import functools
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -17,7 +19,7 @@ from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.records.process_ids import is_running, kernel, process_id
 from preheat.library.small_files import read_small
 
-PULL, VIEW = "pull", "view"
+PULL, VIEW, FOLD = "pull", "view", "fold"
 # The age in seconds at which a claim of another machine expires: no pull takes a week, and every run of an app renews
 # the claim of its view.
 _FORGOTTEN_AFTER_S = {PULL: 7 * 86400.0, VIEW: 90 * 86400.0}
@@ -29,11 +31,15 @@ class _Claim(msgspec.Struct, frozen=True):
     digests: list[str]
     process: str = ""
     at: str = ""
+    paths: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The blobs that a pull, or the view at `at`, needs on `machine`. `here`: it is this machine."""
+    """The blobs that a pull, the view at `at` or folded files need on `machine`. `here`: it is this machine.
+
+    `files` are the folded files, with the blob of each, as `algorithm:hex`.
+    """
 
     by: str
     machine: str
@@ -41,6 +47,7 @@ class Claim:
     here: bool
     digests: frozenset[str]
     path: Path
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Claims:
@@ -86,6 +93,21 @@ class Claims:
             except FileNotFoundError:
                 self._write(path, _Claim(VIEW, _host(), wanted, at=str(at)))
 
+    def folded(self, at: Path, files: Iterable[tuple[str, Digest]]) -> None:
+        """Claim the blobs that names in apps' folders are links to; replace the claim of the journal `at`.
+
+        The claim never expires: a link on another machine may be the only name of the user's model. Raise OSError.
+        """
+        import hashlib
+
+        path = self._root / f"{_host()}-fold-{hashlib.sha256(os.fsencode(at)).hexdigest()[:16]}.json"
+        pairs = sorted((os.fsencode(name), str(digest)) for name, digest in files)
+        if not pairs:
+            path.unlink(missing_ok=True)
+            return
+        digests, paths = [digest for _, digest in pairs], [quote(name, safe="/ ") for name, _ in pairs]
+        self._write(path, _Claim(FOLD, _host(), digests, at=quote(os.fsencode(at), safe="/ "), paths=paths))
+
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
 
@@ -106,7 +128,7 @@ class Claims:
     def tidy(self, forget: str = "") -> None:
         """Remove expired claims, and the claims of all views on the machine named `forget`."""
         for claim, holds in self._all(strict=False):
-            if not holds or (forget and claim.by == VIEW and claim.machine == forget):
+            if not holds or (forget and claim.by in (VIEW, FOLD) and claim.machine == forget):
                 with suppress(PermissionError):  # another user's: that user's own prune removes it
                     claim.path.unlink(missing_ok=True)
 
@@ -122,12 +144,16 @@ class Claims:
                     raise disk_trouble(error, path) from error
                 continue  # not a regular file, so not a claim
             here = claim.machine == _host()
-            if claim.by == VIEW and here:
+            files: tuple[tuple[str, str], ...] = ()
+            if claim.by == FOLD:
+                holds, paths = True, claim.paths or []
+                files = tuple((os.fsdecode(unquote_to_bytes(name)), one) for name, one in zip(paths, claim.digests))  # noqa: B905 - a truncated list
+            elif claim.by == VIEW and here:
                 holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, even for an invalid path
             else:
                 alive = is_running(claim.process)
                 holds = age_s < _FORGOTTEN_AFTER_S.get(claim.by, 0) if alive is None else alive
-            yield Claim(claim.by, claim.machine, claim.at, here, frozenset(claim.digests), path), holds
+            yield Claim(claim.by, claim.machine, claim.at, here, frozenset(claim.digests), path, files), holds
 
     def _write(self, path: Path, claim: _Claim, *, durable: bool = True) -> None:
         write_whole(path, msgspec.json.format(msgspec.json.encode(claim), indent=1) + b"\n", durable=durable)
@@ -138,6 +164,35 @@ def _is_own(path: Path) -> bool:
         return path.lstat().st_uid == os.geteuid()
     except OSError:
         return False
+
+
+def still_folded(claim: Claim, blobs: Path) -> set[str]:
+    """Return the blobs that the files of a claim still use, as `algorithm:hex`.
+
+    A file whose folder is away, such as on a removable disk, counts as using its blob.
+    """
+    found = set()
+    for name, digest in claim.files:
+        algorithm, _, value = digest.partition(":")
+        if digest not in found and _uses(name, str(blobs / algorithm / value[:2] / value)):
+            found.add(digest)
+    return found
+
+
+def _uses(name: str, blob: str) -> bool:
+    """Return whether a file is a link to a blob, or a copy by reflink, or cannot be looked at."""
+    try:
+        look = os.lstat(name)
+    except FileNotFoundError:
+        return not os.path.isdir(os.path.dirname(name))  # noqa: PTH112, PTH120 - as below
+    except OSError:
+        return True
+    if stat.S_ISLNK(look.st_mode):
+        return os.path.realpath(name) == os.path.realpath(blob)
+    try:
+        return stat.S_ISREG(look.st_mode) and look.st_size == os.stat(blob).st_size  # noqa: PTH116 - as below
+    except OSError:
+        return True
 
 
 def linked(folder: Path, blobs: Path) -> set[str]:

@@ -19,7 +19,7 @@ from preheat.core.ref import Ref
 from preheat.disk.extents import shared_bytes
 from preheat.disk.temporary_file import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.library.blobs.file_lock import take
-from preheat.library.records.claims import VIEW, Claims, linked
+from preheat.library.records.claims import FOLD, VIEW, Claims, linked, still_folded
 from preheat.library.records.records import Records
 from preheat.library.records.shared_fs import SIGHT_S, shared
 from preheat.library.records.unread_files import Version, version_of
@@ -190,7 +190,10 @@ class Sweep:
         holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library links to it")
         links: dict[str, set[str]] = {}  # by folder: many claims may be about one
         for claim in self._claims:
-            if claim.by == VIEW and claim.here:
+            if claim.by == FOLD:
+                who = f"folded files of apps on {claim.machine} are links to it"
+                names = still_folded(claim, blobs) if claim.here else claim.digests
+            elif claim.by == VIEW and claim.here:
                 if claim.at not in links:
                     links[claim.at] = linked(Path(claim.at), blobs)
                 who, names = f"the view {claim.at} links to it", claim.digests & links[claim.at]

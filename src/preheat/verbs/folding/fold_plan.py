@@ -15,6 +15,7 @@ from preheat.desk.model_apps import ModelApp
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import DiskNeed, disk_need, existing
 from preheat.library.library import Library
+from preheat.verbs.folding.fold_journal import LinkAfter
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_files import ModelFile, Unlisted, list_files
 from preheat.verbs.folding.model_hashes import ModelHash, hash_files, unknown_files
@@ -132,14 +133,14 @@ def plan_fold(
     library: Library,
     memory: HashMemory,
     on_event: Listener,
-    linked: Mapping[Path, os.stat_result] | None = None,
+    linked: Mapping[Path, LinkAfter] | None = None,
     *,
     copy: bool = False,
 ) -> FoldPlan:
     """List and hash the files of the apps, and decide for each what becomes of it.
 
-    `linked`: files that share their bytes with a blob although they have another inode (reflinks), with their stat
-    results when they were folded. `copy`: files on another filesystem may be copied to the library.
+    `linked`: files that share their bytes with a blob although they have another inode (reflinks), as they
+    were when they were folded. `copy`: files on another filesystem may be copied to the library.
     """
     listed = list(list_files(survey.folders, [library.root]))
     files = [one for one in listed if isinstance(one, ModelFile)]
@@ -192,7 +193,7 @@ _COPY_HINT = "--copy puts one copy there"
 class _Judge:
     """Decides what becomes of each file."""
 
-    def __init__(self, library: Library, linked: Mapping[Path, os.stat_result], *, copy: bool) -> None:
+    def __init__(self, library: Library, linked: Mapping[Path, LinkAfter], *, copy: bool) -> None:
         self._library = library
         self._linked = linked
         self._copy = copy
@@ -224,11 +225,9 @@ class _Judge:
 
     def _is_linked(self, file: ModelFile) -> bool:
         then = self._linked.get(file.path)
-        return then is not None and (then.st_ino, then.st_size, then.st_mtime_ns) == (
-            file.look.st_ino,
-            file.look.st_size,
-            file.look.st_mtime_ns,
-        )
+        look = file.look
+        now = (look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
+        return then is not None and (then.device, then.inode, then.size, then.mtime_ns) == now
 
     def _ways(self, file: ModelFile) -> tuple[tuple[str, ...], str]:
         """Return the ways to link a file; if there are none, the reason."""

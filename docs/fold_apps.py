@@ -1,0 +1,45 @@
+"""Fold apps: write the table of apps, and of the links that are safe in their folders, into docs/fold.md."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from preheat.desk.app_settings import settings_of, settings_of_user
+from preheat.desk.model_apps import APPS, OTHER, ModelApp
+
+PAGE = Path(__file__).with_name("fold.md")
+BEGIN, END = "<!-- apps: made by docs/make.py -->\n", "<!-- end of apps -->"
+_HOME, _CONFIG, _DATA, _INSTALL = Path("~"), Path("~/.config"), Path("~/.local/share"), Path()
+
+
+def fold_apps() -> Iterator[str]:
+    """Return docs/fold.md with the apps as they are now."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    yield before + BEGIN + "\n".join(rows()) + "\n" + end + after
+
+
+def rows() -> Iterator[str]:
+    """Yield the rows of the table."""
+    yield "| app | its folders | its settings that are read | reflink | hard link | symlink | may write in place |"
+    yield "|---|---|---|---|---|---|---|"
+    for app in (*APPS, OTHER):
+        links = ["yes" if kind in app.links else "no" for kind in ("reflink", "hardlink", "symlink")]
+        rewrites = "yes" if app.rewrites else "no"
+        yield f"| {app.title} | {folders(app)} | {settings(app)} | {' | '.join(links)} | {rewrites} |"
+
+
+def folders(app: ModelApp) -> str:
+    """Return where the folders of an app are."""
+    user = {"home": "~", "cache": "~/.cache", "config": "~/.config", "data": "~/.local/share"}
+    places = [f"`{place.format(**user)}`" for place in app.places]
+    below = [f"`{folder}`" for folder in app.folders]
+    found = [f"{', '.join(below)} of an installation"] if below else []
+    return ", ".join(found + places) or "`--also DIR`"
+
+
+def settings(app: ModelApp) -> str:
+    """Return the variables and files that may name other folders."""
+    variables = [f"`{name.partition('/')[0]}`" for name in app.variables]
+    own = [f"`{file.path}`" for file in settings_of(app.name, _INSTALL)]
+    users = [f"`{file.path}`" for file in settings_of_user(_HOME, _CONFIG, _DATA) if file.app == app.name]
+    return ", ".join([*variables, *own, *users])

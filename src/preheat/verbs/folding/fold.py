@@ -1,0 +1,218 @@
+"""Fold: make each model file of apps one blob, and the apps' names links to it.
+
+In this order, so that a kill at any moment loses nothing: the journal notes how the files of a group were; the library
+claims their blobs, which keeps `prune` from removing them; the blob is made; each name is replaced by one rename. Each
+file then has its bytes, before and after, whatever happens.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import IntegrityError, LibraryError
+from preheat.core.events import LeftOut, Listener, Read, Reading
+from preheat.core.placement import THEIRS, StatFields
+from preheat.core.snapshot import File
+from preheat.disk.temporary_file import sync_folder
+from preheat.library.adopt.intake import Intake
+from preheat.library.blobs.disk_errors import disk_trouble
+from preheat.library.format_version import require_known_format
+from preheat.library.library import Library
+from preheat.verbs.folding.fold_journal import FileBefore, FoldJournal, LinkAfter, look_after, look_before
+from preheat.verbs.folding.fold_plan import FOLD, FoldFile, FoldPlan, ModelGroup
+from preheat.verbs.folding.link_file import replace_by_link, same_content, same_file
+from preheat.verbs.folding.model_hashes import CHANGED
+from preheat.views.links import HARDLINK, REFLINK
+
+_GROUPS_AT_ONCE = 64  # for each fsync of the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Counts of a fold: `files` that became links, `freed` and `copied` bytes; `left`: files left as they are, and why.
+
+    `links` counts the files by kind of link.
+    """
+
+    files: int
+    freed: int
+    copied: int
+    links: Mapping[str, int]
+    left: tuple[tuple[Path, str], ...]
+
+
+def fold(plan: FoldPlan, library: Library, journal: FoldJournal, on_event: Listener) -> Folded:
+    """Carry out a plan. Files that have changed since, or that a program writes to, are left as they are and reported.
+
+    Raise NoSpace before anything is changed if the library's disk has too little free space for the copies, Busy if
+    another process folds, LibraryError if the library with files that were folded before is gone.
+    """
+    require_library(library, journal)
+    library.prepare(plan.disk.needed)
+    to_read = sum(one.file.size for one in plan.files if one.state == FOLD and one.hash.look is None)
+    on_event(Reading("fold", sum(one.state == FOLD for one in plan.files), to_read))
+    with journal.alone():
+        folding = _Folding(library, journal, on_event)
+        groups = [group for group in plan.groups if any(one.state == FOLD for one in group.files)]
+        # All at once: the claim of files that are then left as they are keeps a blob a little longer, no more.
+        claim_folded(
+            library, journal, {one.file.path: sha256(group.sha256) for group in groups for one in _to_fold(group)}
+        )
+        try:
+            for start in range(0, len(groups), _GROUPS_AT_ONCE):
+                folding.groups(groups[start : start + _GROUPS_AT_ONCE])
+        finally:
+            folding.end()
+            claim_folded(library, journal, {})
+    return folding.folded()
+
+
+def require_library(library: Library, journal: FoldJournal) -> None:
+    """Raise LibraryError if the journal has folded files, but their library is gone, as with a removable disk."""
+    require_known_format(library.root)
+    if journal.entries and not (library.root / "blobs").is_dir():
+        raise LibraryError(
+            f"{library.root}, which has the bytes of {len(journal.entries)} folded files, is gone",
+            hint="connect its disk; nothing was changed",
+        )
+
+
+def claim_folded(library: Library, journal: FoldJournal, more: Mapping[Path, Digest]) -> None:
+    """Claim the blobs of all files in the journal, and of those in `more`. Raise LibraryError."""
+    files = {path: entry.digest for path, entry in journal.entries.items()} | dict(more)
+    try:
+        library.claims.folded(journal.path, ((str(path), digest) for path, digest in files.items()))
+    except OSError as error:
+        raise disk_trouble(error, library.root) from error
+
+
+def linked_files(journal: FoldJournal) -> dict[Path, LinkAfter]:
+    """Return the files that share their bytes with a blob by a reflink, as they were then."""
+    entries = journal.entries.values()
+    return {one.path: one.after for one in entries if one.after is not None and one.after.how == REFLINK}
+
+
+def _to_fold(group: ModelGroup) -> Iterator[FoldFile]:
+    """Yield the files to fold; first one that can become the blob without a copy."""
+    yield from sorted((one for one in group.files if one.state == FOLD), key=lambda one: one.copied)
+
+
+class _Folding:
+    """Folds groups of files, and counts."""
+
+    def __init__(self, library: Library, journal: FoldJournal, on_event: Listener) -> None:
+        self._library = library
+        self._journal = journal
+        self._on_event = on_event
+        self._links: dict[str, int] = {}
+        self._freed = self._copied = 0
+        self._left: list[tuple[Path, str]] = []
+        self._new: list[tuple[Path, LinkAfter]] = []
+        self._theirs: list[tuple[str, Digest, StatFields]] = []
+        self._folders: set[Path] = set()
+        self._relinked: set[tuple[int, int]] = set()
+
+    def groups(self, groups: list[ModelGroup]) -> None:
+        """Fold some groups: note them all, fold each, and make the names durable."""
+        befores: list[tuple[Path, FileBefore]] = []
+        looks: dict[Path, os.stat_result] = {}
+        for group in groups:
+            for one in _to_fold(group):
+                try:
+                    look = one.file.path.lstat()
+                except OSError as error:
+                    self._leave(one.file.path, f"it is gone: {os.strerror(error.errno or 0).lower()}")
+                    continue
+                looks[one.file.path] = look
+                befores.append((one.file.path, look_before(one.file.path, group.sha256, look)))
+        self._journal.intend(befores)
+        for group in groups:
+            self._group(group, looks)
+        self.end()
+
+    def end(self) -> None:
+        """Make the names durable, and note what the files have become."""
+        new, self._new = self._new, []
+        theirs, self._theirs = self._theirs, []
+        for folder in self._folders:
+            sync_folder(folder)
+        self._folders.clear()
+        self._library.seals.flush()
+        # The files still belong to the user, although they are links to blobs.
+        self._library.marks.note(THEIRS, theirs)
+        self._journal.note(new)
+
+    def folded(self) -> Folded:
+        """Return the counts."""
+        return Folded(sum(self._links.values()), self._freed, self._copied, self._links, tuple(self._left))
+
+    def _group(self, group: ModelGroup, looks: Mapping[Path, os.stat_result]) -> None:
+        digest = sha256(group.sha256)
+        file = File("model", group.size, digest)
+        files = [one for one in _to_fold(group) if one.file.path in looks]
+        while files and not self._library.holds(digest):
+            # The first file becomes the blob; if it cannot, the next one.
+            self._add(files.pop(0), digest, looks)
+        with self._library.linking([file]):
+            for one in files:
+                self._link(one, digest, looks[one.file.path])
+
+    def _add(self, one: FoldFile, digest: Digest, looks: Mapping[Path, os.stat_result]) -> None:
+        path, look = one.file.path, looks[one.file.path]
+        # Where a hard link is not safe, a file that cannot be a reflink is copied, and then left as it is.
+        copy = one.copied or HARDLINK not in one.ways
+        intake = Intake(self._library.root, self._library.path, lambda size: self._on_event(Read(size)), copy=copy)
+        known = look if one.hash.is_certain(look) else None
+        try:
+            added = intake.take(path, digest, known)
+        except (IntegrityError, LibraryError) as error:
+            if type(error) not in (IntegrityError, LibraryError):
+                raise  # such as NoSpace: not a problem of this file
+            self._leave(path, error.message)
+            return
+        self._library.seals.note(digest, self._library.path(digest))
+        if added.how == "copy":
+            self._copied += added.size
+            self._link(one, digest, look)
+            return
+        self._note(path, added.how, digest)
+
+    def _link(self, one: FoldFile, digest: Digest, look: os.stat_result) -> None:
+        path, blob = one.file.path, self._library.path(digest)
+        try:
+            now = path.lstat()
+            if os.path.samestat(now, blob.stat()):
+                self._note(path, HARDLINK, digest)  # another name of the file that became the blob
+                return
+            # Another name of the same file was replaced: that has changed its ctime.
+            relinked = one.file.inode in self._relinked and same_content(now, look)
+            if not relinked and not same_file(now, look):
+                raise IntegrityError(CHANGED)
+            certain = one.hash.is_certain(look)
+            way = replace_by_link(path, blob, digest, one.ways, now, certain=certain)
+        except (IntegrityError, LibraryError) as error:
+            self._leave(path, error.message)
+            return
+        except OSError as error:
+            self._leave(path, f"it cannot be replaced: {os.strerror(error.errno or 0).lower()}")
+            return
+        if not certain:
+            self._on_event(Read(look.st_size))
+        self._relinked.add(one.file.inode)
+        if now.st_nlink == 1:
+            self._freed += now.st_blocks * 512
+        self._note(path, way, digest)
+
+    def _note(self, path: Path, how: str, digest: Digest) -> None:
+        self._links[how] = self._links.get(how, 0) + 1
+        self._new.append((path, look_after(path, how)))
+        self._folders.add(path.parent)
+        if how == HARDLINK:
+            self._theirs.append((str(path), digest, StatFields()))
+
+    def _leave(self, path: Path, reason: str) -> None:
+        self._left.append((path, reason))
+        self._journal.forget([path])
+        self._on_event(LeftOut(os.fsencode(path).decode("utf-8", "backslashreplace"), reason))

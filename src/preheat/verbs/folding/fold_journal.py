@@ -1,0 +1,198 @@
+"""Fold journal: what each folded file was before, in this user's state, to restore it at any time.
+
+One file for each library, with a JSON object a line. A file is `intended` before it is touched, and `folded` when it is
+a link; what a killed process did is seen from the file itself. `restored` ends the story of a path. Only this user can
+write the journal: one that comes with an app could name any path.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import Busy, LibraryError
+from preheat.disk.temporary_file import write_whole
+from preheat.library.blobs.file_lock import take
+from preheat.library.small_files import read_small
+
+_MOST = 1 << 30  # bytes; a line has about 300
+
+
+class FileBefore(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file as it was: the digits of its sha256, size in bytes, mode, group, times, inode, and xattrs as hex."""
+
+    sha256: str
+    size: int
+    mode: int
+    gid: int
+    atime_ns: int
+    mtime_ns: int
+    inode: int
+    xattrs: dict[str, str] = {}
+
+
+class LinkAfter(msgspec.Struct, frozen=True):
+    """A file as it is since it was folded: the kind of link, device, inode, size and mtime."""
+
+    how: str
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class _JournalLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    path: str
+    intended: FileBefore | None = None
+    folded: LinkAfter | None = None
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A file that was or may have been folded: its path, how it was before, and, if it is known, what it became."""
+
+    path: Path
+    before: FileBefore
+    after: LinkAfter | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """Return the digest of its bytes."""
+        return sha256(self.before.sha256)
+
+
+class FoldJournal:
+    """The journal of the library at `root`, in the folder `state`; `entries` are the files that are not restored."""
+
+    def __init__(self, state: Path, root: Path) -> None:
+        short = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        self.path = state / f"{short}.journal"
+        self.root = root
+        self.entries = self._read()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes of this user from folding or restoring. Raise Busy if one does."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = take(self.path.with_suffix(".lock"), 0o600)
+        if lock is None:
+            raise Busy("another preheat process is folding files", hint="wait for it, then type the same again")
+        try:
+            self.entries = self._read()
+            yield
+        finally:
+            os.close(lock)
+
+    def intend(self, files: Iterable[tuple[Path, FileBefore]]) -> None:
+        """Note files that will be folded; they are on disk when this returns. Raise LibraryError."""
+        new = list(files)
+        self.entries |= {path: JournalEntry(path, before) for path, before in new}
+        self._append(_JournalLine(_quoted(path), intended=before) for path, before in new)
+
+    def note(self, files: Iterable[tuple[Path, LinkAfter]]) -> None:
+        """Note what files have become."""
+        done = list(files)
+        for path, after in done:
+            self.entries[path] = JournalEntry(path, self.entries[path].before, after)
+        self._append(_JournalLine(_quoted(path), folded=after) for path, after in done)
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Note that files are restored, or are no longer folded."""
+        gone = list(paths)
+        for path in gone:
+            self.entries.pop(path, None)
+        self._append(_JournalLine(_quoted(path), restored=True) for path in gone)
+
+    def tidy(self) -> None:
+        """Write the journal anew, with a line for each file that is not restored; remove it if there is none."""
+        if not self.entries:
+            self.path.unlink(missing_ok=True)
+            return
+        lines = [_JournalLine(_quoted(one.path), one.before, one.after) for one in self.entries.values()]
+        write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines), mode=0o600)
+
+    def _read(self) -> dict[Path, JournalEntry]:
+        try:
+            body = read_small(self.path, _MOST)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise self._trouble(error) from error
+        entries: dict[Path, JournalEntry] = {}
+        for text in body.split(b"\n")[:-1]:  # a line without its end was being written when the process was killed
+            try:
+                line = msgspec.json.decode(text, type=_JournalLine)
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                continue  # the end of such a line, with the next one
+            path = Path(os.fsdecode(unquote_to_bytes(line.path)))
+            if line.intended is not None:
+                entries[path] = JournalEntry(path, line.intended)
+            if line.folded is not None and path in entries:
+                entries[path] = JournalEntry(path, entries[path].before, line.folded)
+            if line.restored:
+                entries.pop(path, None)
+        return entries
+
+    def _append(self, lines: Iterable[_JournalLine]) -> None:
+        body = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        if not body:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            log = os.open(self.path, flags, 0o600)
+            try:
+                size = os.fstat(log).st_size
+                if size and os.pread(log, 1, size - 1) != b"\n":
+                    body = b"\n" + body
+                if os.write(log, body) != len(body):
+                    raise LibraryError(f"{self.path} cannot be written", hint="free some disk space")
+                os.fsync(log)
+            finally:
+                os.close(log)
+        except OSError as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: OSError) -> LibraryError:
+        why = (error.strerror or str(error)).lower()
+        return LibraryError(
+            f"{self.path}, the journal of folded files: {why}", hint="nothing was changed: mend that first"
+        )
+
+
+def _quoted(path: Path) -> str:
+    return quote(os.fsencode(path), safe="/ ")
+
+
+def look_before(path: Path, digest: str, look: os.stat_result) -> FileBefore:
+    """Return how a file is now, with its extended attributes."""
+    xattrs = {}
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name.startswith("user."):
+                xattrs[name] = os.getxattr(path, name, follow_symlinks=False).hex()
+    except OSError:
+        xattrs = {}  # the filesystem has none
+    return FileBefore(
+        digest,
+        look.st_size,
+        look.st_mode & 0o7777,
+        look.st_gid,
+        look.st_atime_ns,
+        look.st_mtime_ns,
+        look.st_ino,
+        xattrs,
+    )
+
+
+def look_after(path: Path, how: str) -> LinkAfter:
+    """Return what a file has become. Raise OSError."""
+    look = path.lstat()
+    return LinkAfter(how, look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)

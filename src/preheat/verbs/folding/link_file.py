@@ -1,0 +1,139 @@
+"""Link file: replace one file by a link to a blob with the same bytes, so that at no moment anything is lost."""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from preheat.core.digest import SHA256, Digest, hasher
+from preheat.core.errors import IntegrityError, LibraryError
+from preheat.disk.file_hash import feed_all
+from preheat.disk.temporary_file import beside, tidy
+from preheat.library.blobs.lease import is_open_for_writing, lease
+from preheat.verbs.folding.fold_journal import FileBefore
+from preheat.verbs.folding.model_hashes import CHANGED, OPEN_FOR_WRITING
+from preheat.views.links import REFLINK, is_unsupported, make_link
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def replace_by_link(
+    path: Path, blob: Path, digest: Digest, ways: Sequence[str], look: os.stat_result, *, certain: bool
+) -> str:
+    """Replace the file `path` by a link to `blob`, in the first of `ways` that works; return that way.
+
+    `look` is the file's stat result now. Unless it is `certain` that the file has these bytes, they are read first. The
+    file is replaced by one rename. Raise IntegrityError if the file is not the one of `look`, has other bytes, or a
+    program writes to it; then it is as it was. Raise LibraryError if no way works.
+    """
+    tidy(path)
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        raise LibraryError(f"it cannot be read: {os.strerror(error.errno or 0).lower()}") from error
+    try:
+        if is_open_for_writing(descriptor):
+            raise IntegrityError(OPEN_FOR_WRITING)
+        with lease(descriptor) as is_alone:
+            if not same_file(os.fstat(descriptor), look):
+                raise IntegrityError(CHANGED)
+            if not certain:
+                _require_bytes(descriptor, digest)
+            return _replace(path, blob, ways, look, descriptor, is_alone)
+    finally:
+        os.close(descriptor)
+
+
+def same_file(now: os.stat_result, look: os.stat_result) -> bool:
+    """Return whether a file is the same one, and nobody has written to it or changed its mode since `look`."""
+    return all(
+        getattr(now, name) == getattr(look, name)
+        for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid")
+    )
+
+
+def give_look(descriptor: int, before: FileBefore) -> None:
+    """Give an open file the mode, group, extended attributes and times that a file had."""
+    for name, value in before.xattrs.items():
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, name, bytes.fromhex(value))
+    if os.fstat(descriptor).st_gid != before.gid:
+        with contextlib.suppress(PermissionError):  # a group that this user has left
+            os.fchown(descriptor, -1, before.gid)
+    os.fchmod(descriptor, before.mode)
+    os.utime(descriptor, ns=(before.atime_ns, before.mtime_ns))
+
+
+def _require_bytes(descriptor: int, digest: Digest) -> None:
+    read = hasher(SHA256, os.fstat(descriptor).st_size)
+    feed_all(descriptor, (read,), lambda _: None)
+    if read.hexdigest() != digest.hex:
+        raise IntegrityError(CHANGED)
+
+
+def _replace(
+    path: Path, blob: Path, ways: Sequence[str], look: os.stat_result, descriptor: int, is_alone: Callable[[], bool]
+) -> str:
+    aside = beside(path)
+    try:
+        way = _make(blob, aside, ways, look)
+        kept = beside(path)
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except OSError:
+            kept = path  # without hard links, a write at this very moment cannot be undone
+        try:
+            if not same_content(os.fstat(descriptor), look):
+                raise IntegrityError(CHANGED)
+            aside.replace(path)
+            if kept != path and not _is_unwritten(descriptor, look, is_alone):
+                kept.replace(path)
+                raise IntegrityError(OPEN_FOR_WRITING)
+        finally:
+            if kept != path:
+                kept.unlink(missing_ok=True)
+    except OSError as error:
+        raise LibraryError(f"it cannot be replaced: {os.strerror(error.errno or 0).lower()}") from error
+    else:
+        return way
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def same_content(now: os.stat_result, look: os.stat_result) -> bool:
+    """Return whether nobody has written to a file since `look`; a new link has changed its ctime."""
+    return (now.st_ino, now.st_size, now.st_mtime_ns) == (look.st_ino, look.st_size, look.st_mtime_ns)
+
+
+def _is_unwritten(descriptor: int, look: os.stat_result, is_alone: Callable[[], bool]) -> bool:
+    """Return whether no program has opened the file for writing since the lease; or, without one, has written to it."""
+    return (is_alone() or not is_open_for_writing(descriptor)) and same_content(os.fstat(descriptor), look)
+
+
+def _make(blob: Path, aside: Path, ways: Sequence[str], look: os.stat_result) -> str:
+    """Make a link to the blob at `aside`; return its kind. A reflink, which is a separate file, gets mode and times."""
+    for way in ways:
+        try:
+            make_link(blob, aside, way)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            if not is_unsupported(error) or way == ways[-1]:
+                raise
+        else:
+            if way == REFLINK:
+                _dress(aside, look)
+            return way
+    raise AssertionError("no ways were given")
+
+
+def _dress(aside: Path, look: os.stat_result) -> None:
+    descriptor = os.open(aside, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_gid != look.st_gid:
+            os.fchown(descriptor, -1, look.st_gid)
+        os.fchmod(descriptor, look.st_mode & 0o7777)
+        os.utime(descriptor, ns=(look.st_atime_ns, look.st_mtime_ns))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
