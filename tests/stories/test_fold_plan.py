@@ -52,6 +52,8 @@ def test_plan_says_what_is_there_twice_and_changes_nothing(preheat: Preheat, hom
     dream = next(model for model in done["models"] if model["sha256"] == hashlib.sha256(CHECKPOINT).hexdigest())
     assert {name for file in dream["files"] for name in file["apps"]} == {"comfyui", "a1111", "fooocus"}
     assert dream["autov2"] == hashlib.sha256(CHECKPOINT).hexdigest()[:10].upper()
+    assert {model["kind"] for model in done["models"]} == {"checkpoint", "lora", "gguf", ""}
+    assert dream["ref"].startswith("file:/")
     assert done["left"] == done["notes"] == []
     assert _looks(home) == before
     assert not preheat.library.exists()

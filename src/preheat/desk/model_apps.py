@@ -33,6 +33,7 @@ _ANY: tuple[LinkKind, ...] = ("reflink", "hardlink", "symlink")
 # Kinds of models, as the folders of the apps have them.
 CHECKPOINT, LORA, VAE, CONTROLNET, CLIP, CLIP_VISION = "checkpoint", "lora", "vae", "controlnet", "clip", "clip-vision"
 UNET, EMBEDDING, UPSCALER, HYPERNETWORK, GGUF = "unet", "embedding", "upscaler", "hypernetwork", "gguf"
+LANGUAGE = "language-model"  # of transformers; apps keep it as a folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,15 @@ def _group_line(group: ModelGroup) -> str:
     name = printable(Path(group.files[0].file.path.name))
     apps = ", ".join(app.title for app in group.apps)
     known = f", known as {group.names[0]}" if group.names else ""
-    return f"  {name}: {say_size(group.size)} in {len(group.files)} places: {apps} (AutoV2 {group.autov2}{known})"
+    kind = f"{group.kind} of " if group.kind else ""
+    return f"  {name}: {kind}{say_size(group.size)} in {len(group.files)} places: {apps} (AutoV2 {group.autov2}{known})"
 
 
 def _group_figures(group: ModelGroup) -> dict[str, object]:
     return {
         "sha256": group.sha256,
         "autov2": group.autov2,
+        "kind": group.kind,
         "size": group.size,
         "twice": group.twice,
         "saved": group.before - group.after,

@@ -15,7 +15,7 @@ from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File
-from preheat.disk.temporary_file import sync_folder
+from preheat.disk.temporary_file import sync_folder, tidy
 from preheat.library.adopt.intake import Intake
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format
@@ -120,6 +120,7 @@ class _Folding:
         looks: dict[Path, os.stat_result] = {}
         for group in groups:
             for one in _to_fold(group):
+                tidy(one.file.path)  # a second name that a killed process has left: its removal changes the ctime
                 try:
                     look = one.file.path.lstat()
                 except OSError as error:

@@ -1,5 +1,6 @@
 """Fold plan: what lies in the apps' model folders, what of it twice, and what becomes a link; changes nothing."""
 
+import functools
 import os
 import pwd
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from preheat.core.events import Listener, Read, Reading
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
 from preheat.desk.app_folders import AppFolder, AppSurvey
+from preheat.desk.file_kind import read_kind
 from preheat.desk.model_apps import ModelApp
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import DiskNeed, disk_need, existing
@@ -45,13 +47,14 @@ class FoldFile:
 class ModelGroup:
     """All files with the same bytes. `in_library`: the size on disk of a blob that is none of them; else 0.
 
-    `names`: what the library has recorded with this digest, as `REF PATH`.
+    `names`: what the library has recorded with this digest, as `REF PATH`. `kind`: see desk.file_kind; may be empty.
     """
 
     sha256: str
     files: tuple[FoldFile, ...]
     in_library: int = 0
     names: tuple[str, ...] = ()
+    kind: str = ""
 
     @property
     def size(self) -> int:
@@ -148,7 +151,6 @@ def plan_fold(
     new = unknown_files(files, memory)
     on_event(Reading(HASHING, len(new), sum(file.size for file in new)))
     hashes = hash_files(files, memory, lambda size: on_event(Read(size)))
-    memory.save(file.look for file in files)
     by_hash: dict[str, list[ModelFile]] = {}
     for file in files:
         if (trouble := hashes[file.inode].trouble) != "":
@@ -163,7 +165,9 @@ def plan_fold(
         judged = tuple(judge.file(file, hashes[file.inode], same, blob) for file in same)
         apart = blob is not None and all((blob.st_dev, blob.st_ino) != file.inode for file in same)
         in_library = blob.st_blocks * 512 if blob is not None and apart else 0
-        groups.append(ModelGroup(digest, judged, in_library, names.get(digest, ())))
+        kind = memory.kind(digest, functools.partial(_kind, same[0].path))
+        groups.append(ModelGroup(digest, judged, in_library, names.get(digest, ()), kind))
+    memory.save(file.look for file in files)
     groups.sort(key=lambda group: (-group.twice, -group.size, group.sha256))
     copied = sum(_copied(group) for group in groups)
     copyable = sum(group.size for group in groups if any(one.reason.endswith(_COPY_HINT) for one in group.files))
@@ -185,6 +189,13 @@ def recorded_names(library: Library, digests: Iterable[str]) -> dict[str, tuple[
             if str(file.digest) in wanted:
                 found.setdefault(file.digest.hex, []).append(f"{ref} {file.path}")
     return {digest: tuple(sorted(names)) for digest, names in found.items()}
+
+
+def _kind(path: Path) -> str:
+    try:
+        return read_kind(path).kind
+    except OSError:
+        return ""
 
 
 _COPY_HINT = "--copy puts one copy there"

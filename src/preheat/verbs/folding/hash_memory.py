@@ -1,4 +1,4 @@
-"""Hash memory: the sha256 of files outside the library that were hashed before, in this user's state.
+"""Hash memory: the sha256 and kind of files outside the library that were hashed before, in this user's state.
 
 A file is known again by device, inode, size and mtime. Only if its ctime, which programs cannot set, is also the same,
 its bytes are certainly those that were hashed; otherwise they are hashed again before they become a blob.
@@ -6,7 +6,7 @@ its bytes are certainly those that were hashed; otherwise they are hashed again 
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class _KnownHash(msgspec.Struct, frozen=True, array_like=True):
 class _HashFile(msgspec.Struct, frozen=True):
     version: int
     files: dict[str, _KnownHash]
+    kinds: dict[str, str] = {}
 
 
 class HashMemory:
@@ -40,10 +41,12 @@ class HashMemory:
         self._path = path
         self._turn = threading.Lock()  # guards `_files` and `_changed`
         self._files: dict[str, _KnownHash] = {}
+        self._kinds: dict[str, str] = {}
         self._changed = False
         with suppress(OSError, msgspec.DecodeError, ValueError, RecursionError):
             memory = msgspec.json.decode(read_small(path), type=_HashFile)
-            self._files = memory.files if memory.version == _VERSION else {}
+            if memory.version == _VERSION:
+                self._files, self._kinds = memory.files, memory.kinds
 
     def find(self, look: os.stat_result) -> tuple[str, bool] | None:
         """Return the sha256 of a file with this stat result, and whether it is certain; None if it is unknown."""
@@ -63,6 +66,14 @@ class HashMemory:
             self._changed = True
         return True
 
+    def kind(self, sha256: str, read: Callable[[], str]) -> str:
+        """Return the kind of a file with this hash; `read` finds it out, if it is not known yet."""
+        if sha256 not in self._kinds:
+            kind = read()
+            with self._turn:
+                self._kinds[sha256], self._changed = kind, True
+        return self._kinds[sha256]
+
     def save(self, present: Iterable[os.stat_result] = ()) -> None:
         """Write the memory, if it has changed; with `present`, without files on their disks that are not among them."""
         looks = list(present)
@@ -75,8 +86,10 @@ class HashMemory:
             }
             if not self._changed and len(kept) == len(self._files):
                 return
+            hashes = {known.sha256 for known in kept.values()}
+            self._kinds = {sha256: kind for sha256, kind in self._kinds.items() if sha256 in hashes}
             self._files, self._changed = kept, False
-            body = msgspec.json.encode(_HashFile(_VERSION, self._files))
+            body = msgspec.json.encode(_HashFile(_VERSION, self._files, self._kinds))
         with suppress(OSError):  # the files are then hashed again next time
             write_whole(self._path, body, mode=0o600, durable=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import feed_all
-from preheat.disk.temporary_file import beside, tidy
+from preheat.disk.temporary_file import beside
 from preheat.library.blobs.lease import is_open_for_writing, lease
 from preheat.verbs.folding.fold_journal import FileBefore
 from preheat.verbs.folding.model_hashes import CHANGED, OPEN_FOR_WRITING
@@ -26,7 +26,6 @@ def replace_by_link(
     file is replaced by one rename. Raise IntegrityError if the file is not the one of `look`, has other bytes, or a
     program writes to it; then it is as it was. Raise LibraryError if no way works.
     """
-    tidy(path)
     try:
         descriptor = os.open(path, _OPEN)
     except OSError as error:

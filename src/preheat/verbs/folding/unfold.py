@@ -154,6 +154,7 @@ class _Unfolding:
         return next((entry for entry in links if not entry.path.is_symlink()), None)
 
     def _restore(self, entry: JournalEntry) -> None:
+        tidy(entry.path)
         state = self._state(entry)
         if state == AWAY:
             raise LibraryError("its folder is gone: connect its disk, and undo again")
@@ -176,6 +177,7 @@ class _Unfolding:
     def _give_blob(self, entry: JournalEntry, digest: Digest) -> None:
         """Make the file the only name of the blob's inode, if nothing else needs the blob; otherwise copy it."""
         path, blob = entry.path, self._library.path(digest)
+        tidy(path)
         if self._state(entry) != LINK or path.is_symlink():
             self._restore(entry)
             return
@@ -200,7 +202,6 @@ class _Unfolding:
 
     def _copy(self, entry: JournalEntry, source: Path) -> None:
         path = entry.path
-        tidy(path)
         aside = beside(path)
         try:
             if not self._reflinked(source, aside, entry):

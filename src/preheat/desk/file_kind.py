@@ -1,0 +1,182 @@
+"""File kind: what a model file is (checkpoint, LoRA, VAE, …), read from the file's own header.
+
+Formats: safetensors (8 bytes of header size, JSON: its README), GGUF (docs/gguf.md of ggml), torch checkpoints (a ZIP
+with `data.pkl`, or pickles one after another: torch/serialization.py). Nothing is unpickled: the strings in a pickle
+are listed. Files may be hostile: of each, a bounded part is read, and what does not fit the format has no kind.
+"""
+
+import io
+import json
+import os
+import pickletools
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from preheat.desk.kinds_by_keys import kind_by_keys
+from preheat.desk.model_apps import CLIP, GGUF, LORA, UNET
+from preheat.disk.regular_file import open_regular
+
+SAFETENSORS, TORCH = "safetensors", "torch"
+_MOST_HEADER = 32 << 20  # bytes of a safetensors header; those of the largest models have a few MB
+_MOST_GGUF = 1 << 20  # bytes of a GGUF file; what is looked for comes first, before the vocabulary
+_MOST_PICKLE = 16 << 20
+_MOST_DIRECTORY = 4 << 20  # bytes of a ZIP's list of members
+_MOST_STRINGS = 200_000
+_MOST_PICKLES = 6  # in an old torch file: magic number, protocol, system, and then the object
+_LONGEST = 200  # characters of a name
+# Types of values in GGUF, by number, with their sizes in bytes: uint8 … bool, and from 10 on uint64, int64, float64.
+_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_GGUF_STRING, _GGUF_ARRAY = 8, 9
+_IMAGE_MODELS = frozenset(
+    ("flux", "sd1", "sdxl", "sd3", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan", "lumina2", "qwen_image")
+)
+_TEXT_ENCODERS = frozenset(("t5", "t5encoder", "clip"))
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What a file is: one of the kinds in `model_apps`, or empty; its `format`, and the names that it gives itself.
+
+    `architecture` is GGUF's `general.architecture` or the modelspec's; `title` the model's name.
+    """
+
+    kind: str = ""
+    format: str = ""
+    architecture: str = ""
+    title: str = ""
+
+
+@dataclass(slots=True)
+class _Header:
+    keys: set[str] = field(default_factory=set)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_kind(path: Path) -> FileKind:
+    """Return what the file is; an empty FileKind if that cannot be told. Reads at most 32 MiB. Raise OSError."""
+    with open_regular(path) as file:
+        start = file.read(16)
+        file.seek(0)
+        try:
+            if start[:4] == b"GGUF":
+                return _of_gguf(_gguf_values(file.read(_MOST_GGUF)))
+            if start[:4] == b"PK\x03\x04":
+                return _of_keys(TORCH, _Header(_zip_strings(file)))
+            if start[:1] == b"\x80":
+                return _of_keys(TORCH, _Header(set(_pickle_strings(file.read(_MOST_PICKLE)))))
+            if len(start) > 8 and start[8:9] == b"{":
+                return _of_keys(SAFETENSORS, _safetensors_header(file))
+        except (ValueError, RecursionError, msgspec.DecodeError, struct.error, zipfile.BadZipFile, NotImplementedError):
+            return FileKind()
+    return FileKind()
+
+
+def _safetensors_header(file: BinaryIO) -> _Header:
+    size = int.from_bytes(file.read(8), "little")
+    if size > _MOST_HEADER:
+        raise ValueError("the header is too large")
+    body = file.read(size)
+    if len(body) < size:
+        raise ValueError("the file ends in its header")
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    raw = found.pop("__metadata__", None)
+    metadata = json.loads(bytes(raw)) if raw is not None else {}
+    known = metadata.items() if isinstance(metadata, dict) else ()
+    return _Header(set(found), {name: value for name, value in known if isinstance(value, str)})
+
+
+def _of_keys(form: str, header: _Header) -> FileKind:
+    told = header.metadata
+    architecture = told.get("modelspec.architecture", "")
+    kind = kind_by_keys(header.keys)
+    if not kind and (architecture.endswith("/lora") or "ss_network_module" in told):
+        kind = LORA
+    return FileKind(kind, form, _short(architecture), _short(told.get("modelspec.title", "")))
+
+
+def _of_gguf(values: dict[str, str]) -> FileKind:
+    architecture = values.get("general.architecture", "")
+    kind = UNET if architecture in _IMAGE_MODELS else CLIP if architecture in _TEXT_ENCODERS else GGUF
+    return FileKind(kind, GGUF, _short(architecture), _short(values.get("general.name", "")))
+
+
+def _gguf_values(body: bytes) -> dict[str, str]:
+    """Return the text values at the beginning of a GGUF file, up to the first that does not fit into `body`."""
+    version, _, count = struct.unpack_from("<IQQ", body, 4)
+    if version not in (2, 3):
+        return {}
+    found: dict[str, str] = {}
+    at = 24
+    for _ in range(count):
+        key, at = _gguf_text(body, at)
+        if at + 4 > len(body):
+            break
+        (form,) = struct.unpack_from("<I", body, at)
+        at += 4
+        if form == _GGUF_STRING:
+            value, at = _gguf_text(body, at)
+            if at <= len(body):
+                found[key] = value
+        elif form in _GGUF_SIZES:
+            at += _GGUF_SIZES[form]
+        else:
+            # An array is the vocabulary, after all that is looked for; anything else is no GGUF.
+            break
+        if at >= len(body):
+            break
+    return found
+
+
+def _gguf_text(body: bytes, at: int) -> tuple[str, int]:
+    if at + 8 > len(body):
+        return "", len(body)
+    (size,) = struct.unpack_from("<Q", body, at)
+    return body[at + 8 : at + 8 + size].decode("utf-8", "replace") if size < len(body) else "", at + 8 + size
+
+
+def _zip_strings(file: BinaryIO) -> set[str]:
+    """Return the strings of the pickle in a torch checkpoint."""
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    file.seek(max(size - (1 << 16) - 22, 0))
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    listed = int.from_bytes(tail[end + 12 : end + 16], "little")
+    if listed == 0xFFFFFFFF:  # ZIP64, for large files, has the real size in a record before this one
+        record = tail.rfind(b"PK\x06\x06")
+        listed = int.from_bytes(tail[record + 40 : record + 48], "little") if record >= 0 else _MOST_DIRECTORY + 1
+    if end < 0 or listed > _MOST_DIRECTORY:
+        raise ValueError("the list of members is missing or too large")
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        member = next((one for one in archive.infolist() if one.filename.endswith("/data.pkl")), None)
+        if member is None or member.flag_bits & 1:
+            return set()
+        with archive.open(member) as pickle:
+            return set(_pickle_strings(pickle.read(_MOST_PICKLE)))
+
+
+def _pickle_strings(body: bytes) -> Iterator[str]:
+    """Yield the strings in pickles, one after another; up to the first that is broken."""
+    stream = io.BytesIO(body)
+    left = _MOST_STRINGS
+    for _ in range(_MOST_PICKLES):
+        try:
+            for code, value, _ in pickletools.genops(stream):
+                if isinstance(value, str) and "UNICODE" in code.name:
+                    yield value
+                    left -= 1
+                    if not left:
+                        return
+        except Exception:  # noqa: BLE001 - of a broken pickle, pickletools raises many kinds
+            return
+
+
+def _short(text: str) -> str:
+    return text[:_LONGEST]
