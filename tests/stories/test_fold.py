@@ -260,7 +260,7 @@ def test_kill_at_any_step_loses_nothing(preheat: Preheat, home: Path, verb: str,
         undone(preheat)
         assert state(home) == before, step
         if not killed.status:
-            assert step > 1
+            assert step > 1 or call != "rename"
             return
 
 

@@ -72,7 +72,7 @@ def fold(plan: FoldPlan, library: Library, journal: FoldJournal, on_event: Liste
 def require_library(library: Library, journal: FoldJournal) -> None:
     """Raise LibraryError if the journal has folded files, but their library is gone, as with a removable disk."""
     require_known_format(library.root)
-    if journal.entries and not (library.root / "blobs").is_dir():
+    if journal.entries and not (library.root / "format").exists():
         raise LibraryError(
             f"{library.root}, which has the bytes of {len(journal.entries)} folded files, is gone",
             hint="connect its disk; nothing was changed",

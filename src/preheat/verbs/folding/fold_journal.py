@@ -21,6 +21,7 @@ from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.file_lock import take
 from preheat.library.small_files import read_small
 
+_BLOB_MODE = 0o444
 _MOST = 1 << 30  # bytes; a line has about 300
 
 
@@ -92,9 +93,18 @@ class FoldJournal:
 
     def intend(self, files: Iterable[tuple[Path, FileBefore]]) -> None:
         """Note files that will be folded; they are on disk when this returns. Raise LibraryError."""
-        new = list(files)
+        new = [(path, self._begun(path, before) or before) for path, before in files]
         self.entries |= {path: JournalEntry(path, before) for path, before in new}
         self._append(_JournalLine(_quoted(path), intended=before) for path, before in new)
+
+    def _begun(self, path: Path, before: FileBefore) -> FileBefore | None:
+        """Return how a file was before a fold that was killed when it had made the file a blob, and read-only."""
+        known = self.entries.get(path)
+        if known is None or known.after is not None or before.mode != _BLOB_MODE:
+            return None
+        then = known.before
+        is_same = (then.inode, then.mtime_ns, then.sha256) == (before.inode, before.mtime_ns, before.sha256)
+        return then if is_same else None
 
     def note(self, files: Iterable[tuple[Path, LinkAfter]]) -> None:
         """Note what files have become."""
