@@ -9,7 +9,6 @@ import pytest
 from preheat import api
 from preheat.api.building import ImageTerms, check_built, write_docker_context
 from preheat.api.mirroring import MirrorTerms, RunningMirror
-from preheat.api.plans import plan_fold
 from preheat.api.proving import Proof
 from preheat.api.running import Guarding
 from preheat.api.settings import Settings
