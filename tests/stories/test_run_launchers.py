@@ -77,7 +77,7 @@ def test_the_app_is_served_restarted_after_a_crash_and_stopped(
     running, port = start(SCRIPTS[script])
     running.until(is_ready(1))
     assert page(port) == b"hello"
-    assert "the processes that it left running are the app" in running.err
+    assert '"life":"starting","detail":"the command ended with status 0; the processes that it left' in running.err
     os.kill(app_at(port), signal.SIGKILL)
     running.until(is_ready(2))
     assert page(port) == b"hello"

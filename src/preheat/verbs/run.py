@@ -16,7 +16,7 @@ from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.model.app import PORT, App
-from preheat.guard.model.life import RestartPolicy
+from preheat.guard.model.life import RestartPolicy, State
 from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
@@ -143,11 +143,16 @@ def _place(attempt: Attempt) -> str:
 def _telling(on_event: Listener) -> Callable[[Event], None]:
     began = time.monotonic()
 
+    life: State = "starting"
+
     def tell(event: Event) -> None:
+        nonlocal life
         if isinstance(event, Changed):
+            life = event.life
             on_event(AppChanged(event.life, event.detail, event.seconds))
         elif isinstance(event, Notice):
-            on_event(AppChanged("running", event.words, time.monotonic() - began))
+            # With the app's state: an app that still starts must not seem to run.
+            on_event(AppChanged(life, event.words, time.monotonic() - began))
 
     return tell
 
