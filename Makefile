@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -102,8 +102,11 @@ bench-growth: setup ## what each verb costs at three sizes, and how fast that gr
 bench-mirror: setup ## the mirror beside nginx and olah, HEAD requests, its cold misses, 50 clients at once, and other servers; 10 minutes
 	$(RUN) -m benchmarks.bench_mirror
 
-bench-prove: setup ## whether prove keeps its own promises, on the demo's app; an idle machine, eight minutes
+bench-prove: setup ## whether prove keeps its own promises, on the demo's app, into docs/proof.md; an idle machine, eight minutes
 	$(RUN) -m benchmarks.bench_prove $(if $(TRIAL),--trial)
+
+bench-prove-cost: setup ## what being measured costs a start, by CPU time, into docs/proof.md; also on a busy machine, 2 minutes
+	$(RUN) -m benchmarks.bench_prove_cost
 
 bench-ways: setup ## what each way to have the weights there costs, written into docs/ways.md; a minute
 	$(RUN) -m benchmarks.bench_ways
