@@ -167,7 +167,7 @@ def _view_needs(ground: Ground) -> Sides:
 def _prune_needs(ground: Ground) -> Sides:
     ground.shelved(ground.size, 1)
     ground.first("view", "--link", "symlink", "hf-cache", ground.at / "view", *ground.names)
-    return {"preheat": ground.preheat("prune")}
+    return {"preheat": ground.preheat("prune", "--yes")}
 
 
 _FILES: dict[str, Callable[[Ground], Sides]] = {
