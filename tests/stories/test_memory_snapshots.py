@@ -1,80 +1,26 @@
 """`run` with memory snapshots, end to end: without a network, with a model that is mapped from the library."""
 
-import json
-import signal
 import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.command import Preheat
-from tests.guard.apps import free_port
 from tests.guard.memory_snapshot.frozen import CRIU, needs_criu
+from tests.stories.saved_page import APP, SavedPage
 
 pytestmark = [needs_criu, pytest.mark.slow]
 
-# Answers with when it was started, what a variable was then, and the first bytes of its mapped model.
-APP = """
-import http.server, json, mmap, os, sys, time
-started, setting = time.time_ns(), os.environ.get("SETTING")
-with open(sys.argv[2], "rb") as file:
-    model = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = json.dumps([started, setting, model[:8].hex()]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *words): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
-"""
-
-
-class Page:
-    """An app with a mapped model and `memory_snapshot = true`; `url` is its page."""
-
-    def __init__(self, preheat: Preheat) -> None:
-        self.preheat = preheat
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}/"
-        self.folder = preheat.folder / "app"
-        self.folder.mkdir()
-        (self.folder / "app.py").write_text(APP)
-        command = json.dumps([sys.executable, "-u", "app.py", str(port), "weights/model.safetensors"])
-        (self.folder / "preheat.toml").write_text(
-            f'[app]\nname = "page"\ncommand = {command}\nready = "{self.url}"\n'
-            f'first = "exec:{sys.executable} -c pass"\nmemory_snapshot = true\n'
-            '[[needs]]\nref = "hf:acme/tiny"\nfiles = ["model.safetensors"]\nview = "flat"\nat = "weights"\n'
-        )
-
-    @contextmanager
-    def running(self, said: str, inside: tuple[str, ...] = (), **env: str) -> Iterator[tuple[object, ...]]:
-        """Run the app; yields its answer once the user has been told `said`."""
-        self.preheat.env |= {"PREHEAT_CRIU": CRIU} | env
-        running = self.preheat.start("run", str(self.folder), inside=inside)
-        running.until(lambda one: said in one.err)
-        with urllib.request.urlopen(self.url, timeout=10) as answer:
-            found = tuple(json.load(answer))
-        try:
-            yield found
-        finally:
-            assert running.kill(signal.SIGTERM).status == 143
-
 
 @pytest.fixture
-def page(preheat: Preheat) -> Page:
-    made = Page(preheat)
+def page(preheat: Preheat) -> SavedPage:
+    made = SavedPage(preheat)
     assert preheat("pull", str(made.folder)).status == 0
     preheat.env["HF_ENDPOINT"] = "https://127.0.0.1:9"  # no hub from here on
     return made
 
 
-def test_the_second_start_restores_the_first_and_reads_its_model_from_the_library(page: Page) -> None:
+def test_the_second_start_restores_the_first_and_reads_its_model_from_the_library(page: SavedPage) -> None:
     with page.running("memory snapshot made") as first:
         pass
     with page.running("restored from memory") as second:
@@ -84,7 +30,7 @@ def test_the_second_start_restores_the_first_and_reads_its_model_from_the_librar
     assert [one["app"] for one in kept] == ["page"]
 
 
-def test_a_user_without_root_restores_an_app_in_a_user_namespace(page: Page) -> None:
+def test_a_user_without_root_restores_an_app_in_a_user_namespace(page: SavedPage) -> None:
     as_user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
     if subprocess.run([*as_user, "unshare", "--user", "true"], check=False).returncode:
         pytest.skip("this system does not permit user namespaces in one another")
@@ -96,7 +42,7 @@ def test_a_user_without_root_restores_an_app_in_a_user_namespace(page: Page) -> 
         assert of_root != first, "another user's snapshot is not restored"
 
 
-def test_another_variable_or_another_model_is_a_new_start(page: Page, model: Path) -> None:
+def test_another_variable_or_another_model_is_a_new_start(page: SavedPage, model: Path) -> None:
     with page.running("memory snapshot made", SETTING="a") as first:
         pass
     with page.running("memory snapshot made", SETTING="b") as other:
@@ -108,7 +54,7 @@ def test_another_variable_or_another_model_is_a_new_start(page: Page, model: Pat
     assert blob.stat().st_size == (model / "model.safetensors").stat().st_size
 
 
-def test_prune_removes_snapshots_only_when_asked_to(page: Page) -> None:
+def test_prune_removes_snapshots_only_when_asked_to(page: SavedPage) -> None:
     with page.running("memory snapshot made"):
         pass
     left = page.preheat.library / "memory-snapshots/page/0123456789abcdef.new-4194305"
@@ -126,7 +72,7 @@ def test_prune_removes_snapshots_only_when_asked_to(page: Page) -> None:
         pass
 
 
-def test_a_snapshot_is_shown_and_removed_by_its_apps_name(page: Page) -> None:
+def test_a_snapshot_is_shown_and_removed_by_its_apps_name(page: SavedPage) -> None:
     with page.running("memory snapshot made"):
         pass
     shown = page.preheat("show", "memory:page", "--json").last
@@ -146,7 +92,7 @@ def test_a_snapshot_is_shown_and_removed_by_its_apps_name(page: Page) -> None:
         assert (told.status, "no memory snapshot of page" in told.err) == (5, True)
 
 
-def test_doctor_reports_whether_memory_can_be_saved(page: Page) -> None:
+def test_doctor_reports_whether_memory_can_be_saved(page: SavedPage) -> None:
     told = page.preheat("doctor", str(page.folder), PREHEAT_CRIU=CRIU)
     assert "memory snapshots: possible" in told.err
     nowhere = page.preheat("doctor", str(page.folder), "--json", PREHEAT_CRIU="/nowhere/criu").last
