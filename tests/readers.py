@@ -30,6 +30,7 @@ from preheat.guard.memory_snapshot import saved_memory
 from preheat.guard.memory_snapshot.intact import Unusable
 from preheat.guard.model.tail import Tail
 from preheat.guard.net import small_http
+from preheat.guard.net.byte_ranges import read_range
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.shim import response_log
 from preheat.guard.status.start_times import History
@@ -46,7 +47,6 @@ from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import PlacementLog
 from preheat.mirror.access.host_check import is_foreign
 from preheat.mirror.api import hf_routes
-from preheat.mirror.api.file_answer import _range
 from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Refused, Request, read_target
@@ -290,7 +290,7 @@ CLIENTS = {
     "target": latin(read_target, b"/acme/tiny/resolve/main/a?x=1&y=%20", Refused),
     "asked by": latin(asked_by, b"/acme/tiny/resolve/main/a?x=1"),
     "asked at": latin(asked_at, b"https://huggingface.co/acme/tiny/resolve/main/a"),
-    "range": latin(lambda said: _range(said, 1000), b"bytes=0-10"),
+    "range": latin(lambda said: read_range(said, 1000), b"bytes=0-10"),
     "route": latin(
         lambda said: hf_routes.answer(Request("GET", f"/{said}"), lambda _ref: None),
         b"api/models/a/b/tree/main?cursor=x",

@@ -14,7 +14,8 @@ from preheat.library.library import Library
 from preheat.oci.local.layout import LayoutTarget
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.building.build import carry_out, plan_image
-from preheat.verbs.building.image_plan import Base, BuildOrder, ImagePlan
+from preheat.verbs.building.build_order import Base, BuildOrder
+from preheat.verbs.building.image_plan import ImagePlan
 from preheat.views.layouts.huggingface import HuggingFaceCache
 from preheat.views.links import SYMLINK
 from tests.growth.counting import calls_of, grows_as_the_work

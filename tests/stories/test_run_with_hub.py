@@ -2,14 +2,16 @@
 
 import json
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from preheat.guard.net.network_namespace import why_not
-from tests.command import Preheat
+from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
 
 needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -130,6 +132,16 @@ def test_an_isolated_app_cannot_leave_by_rejecting_the_certificate(preheat: Preh
 IMAGE = ("build", "preheat.toml", "--base", "scratch", "--dir", "/app")
 
 
+def text_of(preheat: Preheat, told: Told, words: tuple[str, ...]) -> str:
+    """Return what a container is started with: the compose file, the Dockerfile, or the image's small documents."""
+    if words[0] == "serve-config":
+        return told.out
+    if "--dockerfile" in words:
+        return (preheat.folder / "context/Dockerfile").read_text()
+    found = preheat.folder.glob("image/blobs/sha256/*")
+    return "".join(path.read_text() for path in found if path.stat().st_size < 9000)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -139,23 +151,44 @@ IMAGE = ("build", "preheat.toml", "--base", "scratch", "--dir", "/app")
     ],
     ids=["image", "context", "compose"],
 )
-def test_a_container_of_an_app_that_asks_its_hub_needs_a_hub_that_the_recipe_names(
+def test_a_recipe_may_name_the_hub_that_its_container_asks(
     preheat: Preheat, recipe: Path, words: tuple[str, ...]
 ) -> None:
-    told = preheat(*words)
-    assert told.status == 2
-    assert "asks its hub at each start, and a container has none" in told.err
-    assert "preheat mirror" in told.err
     recipe.write_text(recipe.read_text().replace("hub = true", 'hub = true\nenv = { HF_ENDPOINT = "http://m:8000" }'))
     told = preheat(*words)
     assert told.status == 0, told.err
-    if words[0] == "serve-config":
-        text = told.out
-    elif "--dockerfile" in words:
-        text = (preheat.folder / "context/Dockerfile").read_text()
-    else:
-        text = "".join(
-            path.read_text() for path in preheat.folder.glob("image/blobs/sha256/*") if path.stat().st_size < 9000
-        )
+    text = text_of(preheat, told, words)
     assert "http://m:8000" in text
     assert "HF_HUB_OFFLINE" not in text
+    assert "--hub" not in text
+
+
+@pytest.mark.parametrize("more", [(), ("--no-guard",)], ids=["no Python in the base", "--no-guard"])
+def test_an_image_without_the_guard_has_no_hub(preheat: Preheat, recipe: Path, more: tuple[str, ...]) -> None:
+    told = preheat(*IMAGE, "--output", "oci:image:1", *more)
+    assert told.status == 2
+    assert "asks its hub at each start, and its container has none" in told.err
+    assert "preheat mirror" in told.err
+    assert not (preheat.folder / "image").exists()
+
+
+def test_the_guard_of_a_compose_service_serves_the_hub(preheat: Preheat, hub: FlakyHub, recipe: Path) -> None:
+    # The container's command, here without a container: it names only files that the container mounts.
+    recipe.write_text(recipe.read_text() + '[[needs]]\nref = "ms:acme/tiny"\n')
+    assert preheat("pull", str(recipe), MODELSCOPE_ENDPOINT=hub.url).status == 0
+    hub.recovers()
+    told = preheat("serve-config", "compose", "preheat.toml")
+    assert told.status == 0, told.err
+    lines = told.out.partition("entrypoint:")[2].partition("command:")[0].splitlines()
+    words = [json.loads(line.strip().removeprefix("- ")) for line in lines if line.strip()]
+    port = str(free_port())
+    words = [word.replace("127.0.0.1:7861", f"127.0.0.1:{port}") for word in words]
+    assert Path(words[words.index("--hub") + 1]).is_relative_to(preheat.library)
+    assert '"HF_HUB_OFFLINE"' not in told.out
+    environ = {"PATH": preheat.env["PATH"], "HF_ENDPOINT": "http://of-the-base.example"}
+    done = subprocess.run(
+        [sys.executable, *words[1:]], cwd=preheat.folder, env=environ, capture_output=True, text=True, check=False
+    )
+    assert "read acme/tiny 9000000" in done.stdout, done.stderr
+    assert "offline: []" in done.stdout
+    assert not hub.asked()

@@ -27,10 +27,10 @@ from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
 from preheat.verbs.building.build import carry_out, open_base, plan_image
+from preheat.verbs.building.build_order import IMAGE, BuildOrder
 from preheat.verbs.building.check_image import check_image
 from preheat.verbs.building.docker_context import write_context
 from preheat.verbs.building.image_places import at_image_places
-from preheat.verbs.building.image_plan import IMAGE, BuildOrder
 from preheat.verbs.locked_needs import fitting
 
 if TYPE_CHECKING:

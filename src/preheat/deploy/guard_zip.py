@@ -1,18 +1,13 @@
 """Guard zip: write the guard as one file for Python 3.8 and later: `python guard.pyz … -- COMMAND`."""
 
-import contextlib
-import errno
-import hashlib
 import importlib.util
-import os
-import stat
 import sys
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import preheat.guard
-from preheat.disk.temporary_file import write_whole
+from preheat.deploy.named_by_content import keep_by_content
 
 _PACKAGE = Path(preheat.guard.__path__[0])
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -57,30 +52,12 @@ def write_guard_zip(path: Path, *, plain: bool = False) -> int:
 def keep_guard_zip(*folders: Path) -> Path:
     """Return the path of the zip in the first of `folders` that can be written; write it if it is not there.
 
-    Its name follows from its bytes, since a guard that runs reads its file again: another version must not replace it.
     Raise OSError if no folder can be written.
     """
     with TemporaryDirectory(prefix="preheat-") as aside:
         made = Path(aside) / "guard.pyz"
         write_guard_zip(made)
-        name = f"guard-{hashlib.sha256(made.read_bytes()).hexdigest()[:12]}.pyz"
-        for folder in folders[:-1]:
-            with contextlib.suppress(OSError):
-                return _kept(made, folder / name)
-        return _kept(made, folders[-1] / name)
-
-
-def _kept(made: Path, at: Path) -> Path:
-    body = made.read_bytes()
-    try:
-        known = at.lstat()
-    except FileNotFoundError:
-        write_whole(at, body, 0o755)
-        return at
-    # In a library that a group shares, another member could change the file after it was compared.
-    if not stat.S_ISREG(known.st_mode) or known.st_uid not in (0, os.geteuid()) or at.read_bytes() != body:
-        raise OSError(errno.EEXIST, "another file has the guard's name", str(at))
-    return at
+        return keep_by_content("guard", ".pyz", made.read_bytes(), 0o755, folders)
 
 
 def _compiled(source: bytes, name: str) -> bytes:

@@ -29,6 +29,7 @@ USAGE = """usage: python guard.pyz [options] -- COMMAND …
   --standby            keep a second instance loaded (requires --front)
   --drain-within TIME  how long an instance that is replaced may finish its open connections (30s)
   --warm FILE          read the files listed in FILE into the page cache, in that order
+  --hub FILE           serve the hub's answers in FILE on loopback, as `preheat build` writes them, to the app
   --history FILE       store the durations of the last starts, to estimate the next
   --name NAME          the app's name on the status page
   --config FILE        JSON file with the same options, and "command", "env", "cwd"
@@ -49,6 +50,7 @@ class GuardSetup:
     the probe if it is 0.
     `start_list` is what the app's start reads besides its weights; `warm` is a file that lists ranges of files. They
     are read into the page cache while the app starts, and the files in `weights` after them.
+    `hub` is a file of prepared answers, served to the app in place of its hubs (guard/net/prepared_answers.py).
     `memory` is where the app's memory snapshots are; None to make and restore none.
     """
 
@@ -61,6 +63,7 @@ class GuardSetup:
     drain_within_s: float = 30.0
     warm: str = ""
     history: str = ""
+    hub: str = ""
     weights: tuple[str, ...] = ()
     start_list: StartList | None = None
     memory: MemoryPolicy | None = None
@@ -112,6 +115,7 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
         drain_within_s=drain_s,
         warm=str(options.pop("warm", "")),
         history=str(options.pop("history", "")),
+        hub=str(options.pop("hub", "")),
     )
     if options:
         raise ValueError(f"unknown option {sorted(options)[0]!r}\n\n{USAGE}")

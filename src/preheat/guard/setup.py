@@ -56,6 +56,7 @@ def keep(
     memory = _memory(app, stage, witness, on_event)
     app = replace(app, freezable=memory is not None)
     with ExitStack() as closing:
+        app = _with_hub(app, stage.hub, closing, on_event) if stage.hub else app
         app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, app_status, closing)
         _status(stage, app_status, closing)
@@ -125,6 +126,21 @@ def _front(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> Fron
         raise AddressTaken(_taken(stage.front, port, error)) from error
     closing.callback(front.close)
     return front
+
+
+def _with_hub(app: App, answers: str, closing: ExitStack, on_event: Callable[[Event], None]) -> App:
+    """Serve the prepared answers, and return the app with the variables that lead its clients to them."""
+    from preheat.guard.net.answer_server import answer_hub
+    from preheat.guard.net.prepared_answers import read_answers
+
+    environ = app.env or {}
+    try:
+        hub = answer_hub(read_answers(answers), environ, closing)
+    except OSError as error:
+        raise AddressTaken(f"no hub on loopback: {error}") from error
+    if hub.unencrypted:
+        on_event(Notice(f"no hub over TLS, which modelscope up to 1.37 requires: {hub.unencrypted}"))
+    return replace(app, env={**environ, **hub.environ})
 
 
 def _published(app: App, chosen: int, app_status: AppStatus, closing: ExitStack) -> PublishedPort:

@@ -95,20 +95,22 @@ def asking_hubs(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def in_container(env: Mapping[str, str], *, hub: bool) -> dict[str, str]:
-    """Return the variables of an app in a container, whose recipe sets `env`; `hub`: it asks its hub at each start.
+    """Return the variables of an app in a container, whose recipe sets `env`; `hub`: it asks its hub at each start."""
+    return {**(asking_hubs(offline({})) if hub else offline({})), **env}
 
-    Raise UsageError for such an app if `env` names no hub: a container has the guard, which is a single file for the
-    app's own Python and no mirror.
-    """
-    if not hub:
-        return {**offline({}), **env}
-    if not any(env.get(name) for name in _HUB_ADDRESSES):
-        raise UsageError(
-            "this app asks its hub at each start, and a container has none",
-            hint="where the container can reach it: preheat mirror --listen 0.0.0.0:8000; and name it in the recipe: "
-            'env = { HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }',
-        )
-    return {**asking_hubs(offline({})), **env}
+
+def names_hub(env: Mapping[str, str]) -> bool:
+    """Return whether the variables of a recipe lead the clients of a hub to another address."""
+    return any(env.get(name) for name in _HUB_ADDRESSES)
+
+
+def no_hub_in_container(why: str) -> UsageError:
+    """Return the error for an app that asks its hub at each start, in a container whose guard cannot serve it."""
+    return UsageError(
+        f"this app asks its hub at each start, and its container has none: {why}",
+        hint="where the container can reach it: preheat mirror --listen 0.0.0.0:8000; and name it in the recipe: "
+        'env = { HF_ENDPOINT = "http://HOST:8000", MODELSCOPE_ENDPOINT = "http://HOST:8000" }',
+    )
 
 
 def direct(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,10 +1,9 @@
 """File answer: respond with a file of a snapshot, or a range of it."""
 
-import re
-
 from preheat.core.digest import SHA256
 from preheat.core.errors import IntegrityError
 from preheat.core.snapshot import File
+from preheat.guard.net.byte_ranges import matches_etag, read_range
 from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.http.lead import about_to_wait
 from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
@@ -28,12 +27,12 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     headers = {**provenance(found), "ETag": etag, "Accept-Ranges": "bytes"}
     if file.digest.algorithm == SHA256:
         headers |= {"X-Linked-Etag": etag, "X-Linked-Size": str(file.size)}
-    if _matches(request.headers.get("if-none-match", ""), etag):
+    if matches_etag(request.headers.get("if-none-match", ""), etag):
         return Answer(304, headers)
     headers |= {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
     wanted = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
-        wanted = _range(request.headers.get("range", ""), file.size)
+        wanted = read_range(request.headers.get("range", ""), file.size)
     if wanted is not None and 0 < wanted[0] < wanted[1] == file.size and not found.continues(file):
         wanted = None  # the whole file, from the start (RFC 9110 section 14.2)
     start, stop = wanted or (0, file.size)
@@ -69,25 +68,3 @@ def provenance(found: ServedSnapshot) -> dict[str, str]:
     if found.stale:
         headers[STALE] = "upstream does not answer; this is the last known commit"
     return headers
-
-
-def _matches(condition: str, etag: str) -> bool:
-    """Return whether an If-None-Match header matches the file (RFC 9110 section 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
-    return "*" in tags or etag in tags
-
-
-def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Parse a Range header (RFC 9110 section 14.1.2).
-
-    Return an empty range if it cannot be satisfied, None if it is invalid or has several ranges.
-    """
-    match = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header, re.IGNORECASE)
-    if match is None or match.groups() == ("", ""):
-        return None
-    first, last = match.groups()
-    if not first:
-        return max(0, size - int(last)), size
-    if last and int(last) < int(first):
-        return None
-    return int(first), min(size, int(last) + 1) if last else size

@@ -8,11 +8,12 @@ from preheat.core.snapshot import File
 
 # Contains the large files of all views, which are stored once, and preheat's own files.
 HOME = "opt/preheat"
+BLOBS = f"{HOME}/blobs"
 
 
 def blob_path(file: File) -> str:
     """Return the path of a large file in the image; a view has a symlink to it."""
-    return f"{HOME}/blobs/{file.digest.algorithm}/{file.digest.hex}"
+    return f"{BLOBS}/{file.digest.algorithm}/{file.digest.hex}"
 
 
 def relative(path: str, link: str) -> str:

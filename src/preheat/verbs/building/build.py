@@ -21,8 +21,9 @@ from preheat.oci.model.image import Image, ImageDocument, config_document, write
 from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
+from preheat.verbs.building.build_order import MODELPACK, Base, BuildOrder
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import MODELPACK, Base, BuildOrder, ImagePlan, assemble
+from preheat.verbs.building.image_plan import ImagePlan, assemble
 from preheat.verbs.locked_needs import Required, all_required, report_missing, unmodified
 from preheat.views.links import COPY, REFLINK, likely_way
 from preheat.views.view_protocol import View

@@ -15,7 +15,7 @@ from preheat.core.units import say_some
 from preheat.oci.config.image_config import ConfigAdditions, starts
 from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
-from preheat.verbs.building.image_plan import Base
+from preheat.verbs.building.build_order import Base
 
 _FETCHES = ("Downloading", "downloading from")
 _LOOKS_EVERY_S = 0.3

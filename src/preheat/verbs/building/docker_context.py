@@ -13,8 +13,9 @@ from preheat.oci.config.image_config import starts
 from preheat.oci.layers.layer import Layer, LayerEntry
 from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.building.build import claimed
+from preheat.verbs.building.build_order import BuildOrder
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import BuildOrder, ImagePlan, assemble
+from preheat.verbs.building.image_plan import ImagePlan, assemble
 from preheat.verbs.locked_needs import Required, report_missing
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View

@@ -13,7 +13,7 @@ from preheat.deploy.guard_zip import write_guard_zip
 from preheat.library.library import Library
 from preheat.oci.layers.layer import LayerEntry, blob_entry, file_entry, folder_entry
 from preheat.oci.layers.layer_plan import Group
-from preheat.oci.layers.view_entries import HOME, parents
+from preheat.oci.layers.view_entries import BLOBS, HOME, parents
 from preheat.oci.model.content import opened
 from preheat.oci.secrets.secret_names import secret_name
 from preheat.oci.secrets.secret_search import secret_in, secret_in_text
@@ -29,7 +29,7 @@ from preheat.verbs.view import require_names
 from preheat.views.names import renamed
 from preheat.views.view_protocol import View
 
-GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
+GUARD, LOCK, HUB = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock", f"{HOME}/hub.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,17 @@ class ImageContents:
     def files(self) -> tuple[str, ...]:
         """Return the paths of all entries except folders."""
         return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
+
+    @property
+    def places(self) -> dict[Digest, str]:
+        """Return the absolute path of each blob in the image; of two, the one that no view has."""
+        entries = [entry for group in self.groups for entry in group.entries]
+        found = {entry.digest: f"/{entry.path}" for entry in entries if entry.digest is not None}
+        return found | {
+            entry.digest: f"/{entry.path}"
+            for entry in entries
+            if entry.digest is not None and entry.path.startswith(f"{BLOBS}/")
+        }
 
 
 def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> ImageContents:
@@ -119,13 +130,15 @@ def guard_file() -> bytes:
         return path.read_bytes()
 
 
-def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes = b"") -> Group:
-    """Return the group of folders, lock, guard and what the guard reads ahead; both may be empty."""
+def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes = b"", hub: str = "") -> Group:
+    """Return the group of folders, lock, guard, what it reads ahead, and its hub's answers; three may be empty."""
     entries = [file_entry(LOCK, lock.encode())]
     if guard:
         entries.append(file_entry(GUARD, guard, executable=True))
     if guard and start_list:
         entries.append(file_entry(START_LIST, start_list))
+    if hub:
+        entries.append(file_entry(HUB, hub.encode()))
     return Group("folders, lock and guard" if guard else "folders and lock", (*entries, *map(folder_entry, folders)))
 
 

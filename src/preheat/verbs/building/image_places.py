@@ -11,7 +11,8 @@ from preheat.oci.config.image_config import environ_of, is_path, search_path, us
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.building.image_plan import Base, find
+from preheat.verbs.building.build_order import Base
+from preheat.verbs.building.image_plan import find
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
 

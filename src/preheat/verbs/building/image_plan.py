@@ -3,9 +3,8 @@
 import hashlib
 import itertools
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
@@ -21,54 +20,16 @@ from preheat.oci.config.image_config import ConfigAdditions, Health, search_path
 from preheat.oci.layers.layer import FORMAT, Layer
 from preheat.oci.layers.layer_plan import MOST_LAYERS, LayerBudget, plan
 from preheat.oci.layers.view_entries import HOME
-from preheat.oci.model.content import Content
-from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.model.image import Image, write_json
+from preheat.oci.model.image import write_json
 from preheat.oci.secrets.secret_search import secret_in_text
 from preheat.recipes.container_port import ContainerPort, container_port
-from preheat.recipes.offline_env import in_container
-from preheat.recipes.recipe import Recipe
-from preheat.verbs.building.image_contents import GUARD, LOCK, guard_file, lay_out, lock_of, own_group, plain
+from preheat.recipes.offline_env import in_container, no_hub_in_container
+from preheat.verbs.building.build_order import IMAGE, MODELCAR, Base, BuildOrder
+from preheat.verbs.building.image_contents import GUARD, HUB, LOCK, guard_file, lay_out, lock_of, own_group, plain
 from preheat.verbs.building.image_start_list import START_LIST, image_start_list
+from preheat.verbs.building.prepared_answers import prepare_answers
 from preheat.verbs.locked_needs import Required
 from preheat.views.view_protocol import View
-
-IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A base image: its manifest and config, a function that opens its layers (None for scratch), and its name."""
-
-    image: Image = field(default_factory=Image)
-    content: Callable[[Descriptor], Content] | None = None
-    name: str = ""
-
-    @property
-    def repository(self) -> str:
-        """Return the repository to mount its layers from, as `HOST/REPOSITORY`."""
-        return re.sub(r"(:[^:/@]*)?(@.*)?$", "", self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOrder:
-    """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
-
-    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
-    `port` is the app's port in the container, None for the recipe's.
-    `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
-    None for an image that is pushed to a registry.
-    """
-
-    recipe: Recipe
-    base: Base
-    form: str = IMAGE
-    command: tuple[str, ...] = ()
-    status: str = ""
-    port: int | None = None
-    layer_size: int = 0
-    home: Path = Path()
-    at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +99,7 @@ def assemble(
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
-    files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST}))
+    files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST, *([HUB] if order.serves_hub else [])}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
     search, wanted = tuple(search_path(order.base.image.config)), wanted_by_command(order, frozenset(files))
     findings = find(order.base, BaseQuery(folders, files, search, wanted=wanted), library, on_event)
@@ -157,8 +118,9 @@ def assemble(
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
-    guard = guard_file() if additions.guard else b""
-    own = own_group(guard, lock, new, image_start_list(order.recipe, inside.groups))
+    guard, places = guard_file() if additions.guard else b"", inside.places
+    hub = prepare_answers(required, library, lambda digest: places.get(digest, "")) if order.serves_hub else ""
+    own = own_group(guard, lock, new, image_start_list(order.recipe, inside.groups), hub)
     budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
     return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
 
@@ -231,6 +193,8 @@ def _config_additions(
             else "the image has no command to start"
         )
         on_event(Noted("guard", f"omitted, because {why}; entrypoint and command are unchanged"))
+    if order.serves_hub and not guard:
+        raise no_hub_in_container("without the guard, nothing serves one")
     if not guard:
         additions = replace(
             additions,
@@ -246,8 +210,9 @@ def _config_additions(
 
 
 def _guard_command(order: BuildOrder, python: str, port: ContainerPort) -> tuple[str, ...]:
-    ready = ("--ready", port.ready) if port.ready else ()
-    options = ready + (("--warm", f"/{START_LIST}") if order.recipe.start_list else ())
+    options: tuple[str, ...] = ("--ready", port.ready) if port.ready else ()
+    options += ("--warm", f"/{START_LIST}") if order.recipe.start_list else ()
+    options += ("--hub", f"/{HUB}") if order.serves_hub else ()
     return (python, f"/{GUARD}", *options, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
 
 

@@ -8,15 +8,18 @@ from pathlib import Path
 from preheat.core.events import Listener, Noted
 from preheat.deploy.container_image import ContainerImage, app_image
 from preheat.deploy.guard_zip import keep_guard_zip
+from preheat.deploy.named_by_content import keep_by_content
 from preheat.deploy.service import Mount, Service
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.container_port import container_port
-from preheat.recipes.offline_env import in_container
+from preheat.recipes.offline_env import in_container, names_hub
 from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD
+from preheat.verbs.building.prepared_answers import prepare_answers
 from preheat.verbs.deploying.service_terms import ServiceTerms, container_user, start_time
+from preheat.verbs.locked_needs import require
 from preheat.verbs.placing.allowed_places import Permissions
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
@@ -64,20 +67,20 @@ def compose_service(
     if not terms.user and recipe.folder.stat().st_uid == 0:
         said = f"{service.user} in place of root, who owns {recipe.folder}: the app cannot write there; --user NAME"
         on_event(Noted("user", said))
-    environment = in_container(recipe.env, hub=recipe.hub)
     placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
     # The library of a group may belong to another user.
     guard = keep_guard_zip(library.root, recipe.folder)
+    hub = _kept_answers(recipe, library, on_event) if recipe.hub and not names_hub(recipe.env) else ()
     homes = {"HOME": _TMP, **_homes(recipe)}
     words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
     ready = ("--ready", port.ready) if port.ready else ()
     command, installed = _command(recipe, python, environ, on_event)
     service = replace(
         service,
-        command=(*words, "--status", terms.status, "--name", recipe.name, *port.options, *ready, "--", *command),
+        command=(*words, "--status", terms.status, "--name", recipe.name, *port.options, *ready, *hub, "--", *command),
         check=("python3", str(guard), "--check", terms.status),
         folder=recipe.folder,
-        env={**environment, **homes, **placed, **recipe.env},
+        env={**in_container(recipe.env, hub=recipe.hub), **homes, **placed, **recipe.env},
         mounts=_mounts(recipe, library),
         scratch=tuple(dict.fromkeys((_TMP, *homes.values()))),
     )
@@ -88,6 +91,13 @@ def compose_service(
     if image.context is None:
         on_event(Noted("image", f"{image.name}, without packages: a Dockerfile or requirements.txt beside the recipe"))
     return service, image
+
+
+def _kept_answers(recipe: Recipe, library: Library, on_event: Listener) -> tuple[str, ...]:
+    """Write the hub's answers about the needs for the guard; return its option. The container mounts the library."""
+    needed = require(recipe, library, on_event)
+    body = prepare_answers(needed, library, lambda digest: str(library.path(digest))).encode()
+    return "--hub", str(keep_by_content("hub", ".json", body, 0o644, (library.root, recipe.folder)))
 
 
 def _mapped(front: str, port: int) -> str:

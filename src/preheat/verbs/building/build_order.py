@@ -1,0 +1,54 @@
+"""Build order: what to build: the app, the base image, the form, and how the guard is told to start the app."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preheat.oci.model.content import Content
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Image
+from preheat.recipes.offline_env import names_hub
+from preheat.recipes.recipe import Recipe
+
+IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base image: its manifest and config, a function that opens its layers (None for scratch), and its name."""
+
+    image: Image = field(default_factory=Image)
+    content: Callable[[Descriptor], Content] | None = None
+    name: str = ""
+
+    @property
+    def repository(self) -> str:
+        """Return the repository to mount its layers from, as `HOST/REPOSITORY`."""
+        return re.sub(r"(:[^:/@]*)?(@.*)?$", "", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
+
+    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
+    `port` is the app's port in the container, None for the recipe's.
+    `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
+    None for an image that is pushed to a registry.
+    """
+
+    recipe: Recipe
+    base: Base
+    form: str = IMAGE
+    command: tuple[str, ...] = ()
+    status: str = ""
+    port: int | None = None
+    layer_size: int = 0
+    home: Path = Path()
+    at: Path | None = None
+
+    @property
+    def serves_hub(self) -> bool:
+        """Whether the guard serves the app's hub in the container."""
+        return self.recipe.hub and not names_hub(self.recipe.env)
