@@ -11,7 +11,7 @@ _PARTS = (
 # Caches of package managers, from which they install to other places.
 _INSTALLERS = (
     "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/", "/.cache/uv/", "/.npm/_", "/.cache/yarn/",
-    "/.cache/pypoetry/", "/go-build/", "/ccache/", "/.conda/pkgs/", "/.cargo/registry/",
+    "/.cache/pypoetry/", "/go-build/", "/ccache/", "/.conda/pkgs/", "/.cargo/registry/", "/.rustup/",
 )  # fmt: skip
 _ENDINGS = (
     ".lock", ".incomplete", ".log", ".metadata", ".msc", ".mdl", ".mv", ".tmp", ".temp", ".pid", ".pyc", ".part",

@@ -8,6 +8,7 @@ from pathlib import Path
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.placement import BEGUN, KEPT, OURS, Mark, StatFields
+from preheat.core.ref import MADE
 from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, require_free_place, with_real_folder
@@ -73,6 +74,7 @@ class PlacementPlan:
         self._inodes: set[int] | None = None
         self._found = Found()
         self._old = False
+        self._apps: frozenset[Path] = frozenset()
 
     def look(self, sites: Sequence[tuple[Site, Sequence[Piece]]]) -> Found:
         """Return the state of all paths of the sites. Raise UsageError if a folder is outside its site's bounds."""
@@ -87,6 +89,8 @@ class PlacementPlan:
         ours = [path for path, marks in found.marks.items() if marks[0].state in (OURS, BEGUN)] if free else []
         for site, some in sites:
             require_free_place(site, some, found.real, ours)
+        made = (piece for site, some in sites if site.snapshot.ref.hub == MADE for piece in some)
+        self._apps = frozenset(path for piece in made if isinstance(piece, PlacedFile) for path in places_of(piece))
         unread = [planned for piece in pieces if isinstance(piece, PlacedFile) for planned in self._spots(piece)]
         self._read(unread)
         for piece in pieces:
@@ -125,7 +129,8 @@ class PlacementPlan:
         found, file = self._found, planned.file
         if verdict is PlaceVerdict.SAME:
             found.same[planned.path] = file
-        elif verdict is PlaceVerdict.KEPT:
+        elif verdict is PlaceVerdict.KEPT or (verdict is PlaceVerdict.CHANGED and planned.path in self._apps):
+            # A file that the app itself made, such as a database: it goes on with what it has written since.
             found.kept.add(planned.path)
         elif verdict in _ASKED:
             what = _what(current, file) if verdict is PlaceVerdict.OTHER else "changed since preheat placed it"

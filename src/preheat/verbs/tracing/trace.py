@@ -41,6 +41,7 @@ from preheat.verbs.tracing.workbench import IN_PLACE, OVERLAY, AppFolders, Workb
 from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
+_LEFT_OUT = "left out: "
 _BY_HAND_AT_MOST_S = 120.0
 _MUCH = 1_000_000_000  # bytes
 
@@ -151,6 +152,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
                 return missing_files(inferred, observation, seen.notes, replayed)
 
             inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+            # The replay may have put back what was left out.
+            remarks = tuple(one for one in remarks if not one.startswith(_LEFT_OUT) or one in _left_out(inferred))
             keep(inferred.lock, observed, library, bench.real, on_event)
         # The replay has the secrets, which are in no file.
         shared, _ = _without_secrets(verified_as(inferred, verdict.verified), terms.secrets)
@@ -240,6 +243,10 @@ def _say_much(written: Sequence[str], bench: Workbench, on_event: Listener) -> N
         on_event(Noted("trace", f"the start wrote {say_size(size)} in {say_count(len(written), 'file')}; {kept}"))
 
 
+def _left_out(inferred: Inferred) -> list[str]:
+    return [f"{_LEFT_OUT}{one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
+
+
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
     places = PortablePlaces.of(observation)
@@ -258,7 +265,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         place, why = permission_for(pinned.need, pinned.snapshot)
         if place:
             remarks.append(f"{pinned.need.ref}: preheat pull and run need --allow-place {place}: {why}")
-    remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
+    remarks += _left_out(inferred)
     remarks += [
         f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached
