@@ -39,6 +39,8 @@ _CARRIERS = {
 _DEEPEST = 80
 
 _busy = threading.local()
+# Taken before the app can replace it, as tests and libraries that stop the clock do.
+_now = time.time
 
 
 class _Notes:
@@ -64,14 +66,14 @@ class _Notes:
     def line(self, kind: str, *words: object) -> None:
         """Log an event."""
         self.begin()
-        self._write([kind, round(time.time(), 4), *words])
+        self._write([kind, round(_now(), 4), *words])
 
     def begin(self) -> None:
         """Log the start of this process, if that has not been logged yet."""
         if self.pid != os.getpid():  # the first call in a new or forked process
             self.pid = os.getpid()
             self.seen = set()
-            self._write(["start", round(time.time(), 4), sys.executable, os.getppid()])
+            self._write(["start", round(_now(), 4), sys.executable, os.getppid()])
 
     def _write(self, line: List[object]) -> None:
         text = json.dumps(line, default=str) + "\n"

@@ -17,7 +17,7 @@ from preheat.guard.kernel.quiet_fork import fork
 from preheat.proof.conditions.scratch_folder import remove_tree
 from preheat.recipes.app_python import AppPython
 from preheat.verbs.tracing.app_copy import copy_app
-from preheat.verbs.tracing.file_listing import FileListing
+from preheat.verbs.tracing.file_listing import FileListing, written_by_us
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY, _LAYERS = "in memory", "layers"
@@ -188,7 +188,8 @@ class Workbench:
         """List the files that were created or changed so far, by native programs too, also in new caches."""
         caches = FileListing.of(new_caches(self._workplace).values(), ()).files
         if self._mounts is None:
-            return (*self._listing().since(self._before), *caches)
+            ours = written_by_us()
+            return (*(path for path in self._listing().since(self._before) if path not in ours), *caches)
         own = (
             path
             for folder in self._mounts.folders

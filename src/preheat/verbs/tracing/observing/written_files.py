@@ -71,7 +71,8 @@ def _files_at(path: str) -> Iterator[str]:
 
 def _changed(path: str, otherwise: float) -> float:
     with suppress(OSError):
-        return os.stat(path).st_mtime  # noqa: PTH116 - thousands of them
+        # Not st_mtime, which is that of an archive's member: unpacked in another time zone, it may be hours ahead.
+        return os.stat(path).st_ctime  # noqa: PTH116 - thousands of them
     return otherwise
 
 
