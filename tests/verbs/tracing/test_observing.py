@@ -240,8 +240,23 @@ def test_each_layout_of_modelscope_names_the_repository(tmp_path: Path, folder: 
     if "--" not in folder:
         put(tmp_path / "ms" / folder / ".msc", pickle.dumps([{"Path": "model.bin", "Revision": "1"}]))
         put(tmp_path / "ms" / folder / ".mv", b"Revision:master,CreatedAt:1700000000")
+        put(tmp_path / "ms" / folder / ".mdl", pickle.dumps({"id": "acme/ti.ny"}))
     [(ref, _, name)], _ = cached(tmp_path, path)
     assert (ref, name) == ("ms:acme/ti.ny", "model.bin")
+
+
+def test_a_folder_that_modelscopes_client_downloaded_to_is_no_repository_of_its_own_name(tmp_path: Path) -> None:
+    # Clients up to 1.37 leave their notes there, but for the repository's name.
+    path = put(tmp_path / "app/checkpoints/model.bin", MODEL)
+    put(tmp_path / "app/checkpoints/.msc", pickle.dumps([{"Path": "model.bin", "Revision": "1"}]))
+    put(tmp_path / "app/checkpoints/.mv", b"Revision:master,CreatedAt:1700000000")
+    assert cached(tmp_path, path) == ([], [])
+
+
+def test_a_natively_unpacked_file_with_a_time_in_the_future_is_the_starts(tmp_path: Path) -> None:
+    path = put(tmp_path / "unpacked", b"x")
+    os.utime(path, (4e9, 4e9))
+    assert set(written_files(start(used_at=3e9), [path], {})) == {path}
 
 
 def test_a_folder_of_built_in_weights_is_named_by_its_digests_and_others_are_not(tmp_path: Path) -> None:

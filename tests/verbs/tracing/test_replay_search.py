@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +37,8 @@ def found(count: int, accepts: Callable[[Inferred], bool]) -> tuple[ReplayFound,
         assert tuple(pinned.need for pinned in one.lock.needs) == one.recipe.needs, "recipe and lock agree"
         return Replayed() if accepts(one) else Replayed("it failed")
 
-    return search(inferred(count), inferred(count, unread=1), attempt), len(tries)
+    fuller = inferred(count, unread=1)
+    return search(inferred(count), fuller, attempt, lambda replayed: fuller), len(tries)
 
 
 @given(st.lists(st.sampled_from(sorted(STRENGTH)), max_size=9))
@@ -73,7 +75,7 @@ def test_app_that_worked_but_went_online_is_not_tried_with_copies() -> None:
         kinds.extend(need.link for need in one.recipe.needs)
         return Replayed("it tried to reach example.com", worked=True)
 
-    result = search(inferred(1), inferred(1), attempt)
+    result = search(inferred(1), inferred(1), attempt, lambda _: inferred(1))
     assert not result.replayed.passed
     assert kinds == [""]
 
@@ -83,13 +85,28 @@ def test_recipe_with_which_the_app_worked_is_returned_if_none_passes() -> None:
         unread = len(one.lock.needs[0].snapshot.files) == 2
         return Replayed("it went online", worked=True) if unread else Replayed("it failed")
 
-    result = search(inferred(1), inferred(1, unread=1), attempt)
+    result = search(inferred(1), inferred(1, unread=1), attempt, lambda _: inferred(1, unread=1))
     assert result.replayed.error == "it went online"
     assert len(result.inferred.lock.needs[0].snapshot.files) == 2
 
 
 def test_interrupted_replay_ends_the_search_with_the_first_recipe() -> None:
     asked = iter((Replayed("it failed"), Replayed(INTERRUPTED)))
-    result = search(inferred(1), inferred(1), lambda one, words: next(asked))
+    result = search(inferred(1), inferred(1), lambda one, words: next(asked), lambda _: inferred(1))
     assert result.replayed.error == INTERRUPTED
     assert result.inferred == replace(inferred(1))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_unread_files_that_the_second_start_does_not_read_are_left_out_again(native: bool) -> None:
+    # Of two files that the first start did not read, the second one reads one; natively, no log has that.
+    needed = inferred(1, unread=1)
+
+    def attempt(one: Inferred, words: str) -> Replayed:
+        return Replayed() if len(one.lock.needs[0].snapshot.files) >= 2 else Replayed("it failed")
+
+    read = inferred(1) if native else needed
+    result = search(inferred(1), inferred(1, unread=2), attempt, lambda _: read)
+    assert result.replayed.passed
+    assert len(result.inferred.lock.needs[0].snapshot.files) == (3 if native else 2)
+    assert result.count == 4

@@ -37,6 +37,14 @@ def is_repository(folder: Path) -> bool:
     return (folder / ".msc").is_file() or (folder / ".mdl").is_file() or _is_new(folder)
 
 
+def has_a_name(folder: Path) -> bool:
+    """Return whether a folder anywhere is a repository with its name, and not one that a client downloaded to.
+
+    Clients up to 1.37 leave `.msc` in a `local_dir` too, whose folders are not the repository's owner and name.
+    """
+    return (folder / ".mdl").is_file() or _is_new(folder)
+
+
 def repositories(cache: Path) -> list[Path]:
     """List the repositories in a cache: `~/.cache/modelscope`, or one of the folders in it."""
     found = set()

@@ -1,14 +1,14 @@
 """Infer: derive a recipe from one observed start, and list the files that it omits, with reasons."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.ref import Ref
-from preheat.recipes.inference.hub_uses import Use, hub_uses
+from preheat.recipes.inference.hub_uses import LATE, Use, hub_uses
 from preheat.recipes.inference.made_needs import made_needs
-from preheat.recipes.inference.observation import Observation
+from preheat.recipes.inference.observation import Observation, Opened
 from preheat.recipes.inference.omitted import OmittedFile
 from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.recipes.inference.url_uses import unpacked_needs, url_uses
@@ -55,6 +55,19 @@ def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
     return Inferred(
         recipe, Lock(pinned, seen.start_list), tuple(sorted(left_out, key=lambda one: (-one.size, one.what)))
     )
+
+
+def also_opened(seen: Observation, paths: Collection[str]) -> Observation:
+    """Return the observation, as if the start had at its end opened those of its files that `paths` has.
+
+    `paths` are in the form of `Places.shorten`, which is the same in another start.
+    """
+    places = PortablePlaces.of(seen)
+    files = {one.path: one.size for one in (*seen.made, *seen.put)}
+    files |= {one.path: one.size for one in seen.loaded}
+    files |= {member.path: member.size for one in seen.unpacked for member in one.members}
+    late = (Opened(path, LATE, size) for path, size in files.items() if places.shorten(path) in paths)
+    return replace(seen, opened=(*seen.opened, *late))
 
 
 def _pinned(where: str, uses: Sequence[Use]) -> Pinned:

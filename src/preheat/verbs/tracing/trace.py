@@ -19,7 +19,7 @@ from preheat.library.library import Library
 from preheat.mirror.http.server import Server
 from preheat.net.http import Transport
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.recipes.inference.infer import Inferred, infer
+from preheat.recipes.inference.infer import Inferred, also_opened, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
@@ -151,7 +151,10 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             def missing(replayed: Replayed) -> tuple[MissingFile, ...]:
                 return missing_files(inferred, observation, seen.notes, replayed)
 
-            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+            def reading(replayed: Replayed) -> Inferred:
+                return infer(also_opened(observation, replayed.opened), keep_unread=terms.keep_unread)
+
+            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing, reading)
             # The replay may have put back what was left out.
             remarks = tuple(one for one in remarks if not one.startswith(_LEFT_OUT) or one in _left_out(inferred))
             keep(inferred.lock, observed, library, bench.real, on_event)

@@ -90,7 +90,7 @@ def _cached_versions(opened: Iterable[str]) -> Iterator[CachedVersion]:
             with suppress(OSError, PreheatError):
                 if hf_caches.is_repository(place):
                     yield from _versions(hf_caches.read_repository(place))
-                elif ms_caches.is_repository(place):
+                elif ms_caches.has_a_name(place):
                     yield from _versions(ms_caches.read_repository(place))
                 else:
                     yield from _versions(whisper_caches.read_cache(place))
@@ -105,7 +105,7 @@ def _repositories_above(folder: Path) -> Iterator[Path]:
     """Yield the folder or the nearest one above it that is a repository in a cache."""
     for place in (folder, *folder.parents[:-1]):
         with suppress(OSError):
-            if hf_caches.is_repository(place) or ms_caches.is_repository(place):
+            if hf_caches.is_repository(place) or ms_caches.has_a_name(place):
                 yield place
                 return
             if place == folder and whisper_caches.is_cache(place):

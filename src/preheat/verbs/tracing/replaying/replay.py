@@ -17,7 +17,7 @@ from preheat.recipes.recipe import Recipe, understand
 from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.tracing.readiness import Wanted
 from preheat.verbs.tracing.replaying.missing_files import MissingFile
-from preheat.verbs.tracing.replaying.replay_search import search
+from preheat.verbs.tracing.replaying.replay_search import Reading, search
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting, replayed_start, why_no_proof
 from preheat.verbs.tracing.workbench import Workbench
 
@@ -78,13 +78,13 @@ class Replays:
         return replayed
 
     def verdict(
-        self, inferred: Inferred, fuller: Inferred, path: Path, missing: Missing
+        self, inferred: Inferred, fuller: Inferred, path: Path, missing: Missing, reading: Reading
     ) -> tuple[Inferred, ReplayVerdict]:
         """Replay a traced recipe until it passes, as `search` does; return the one that did, else the first one.
 
-        `path` is the recipe's. `missing` returns what a failed replay lacked.
+        `path` is the recipe's. `missing` returns what a failed replay lacked, `reading` is as for `search`.
         """
-        found = search(inferred, fuller, lambda one, words: self.once(as_written(one, path), words))
+        found = search(inferred, fuller, lambda one, words: self.once(as_written(one, path), words), reading)
         lacked = () if found.replayed.passed else missing(found.replayed)
         verified = self.verified(found.replayed)
         return found.inferred, ReplayVerdict(found.replayed, verified, lacked, found.count, self.seconds)

@@ -10,6 +10,7 @@ from preheat.verbs.tracing.replaying.replayed_start import INTERRUPTED, Replayed
 
 MOST_REPLAYS = 8
 Try = Callable[[Inferred, str], Replayed]
+Reading = Callable[[Replayed], Inferred]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,20 @@ class ReplayFound:
     count: int
 
 
-def search(inferred: Inferred, fuller: Inferred, attempt: Try) -> ReplayFound:
+def search(inferred: Inferred, fuller: Inferred, attempt: Try, reading: Reading) -> ReplayFound:
     """Replay `inferred` until it passes: with other kinds of link, with a hub, with the unread files of `fuller`.
 
     A hub is the library's mirror in place of the app's hubs. Other links are tried only if the app did not work. Where
     only copies pass, hard links are tried, and then which needs can do without: at most 8 replays in all. `attempt`
-    replays a recipe; its second argument says in words what is tried.
+    replays a recipe; its second argument says in words what is tried. `reading` returns the recipe with those of the
+    unread files that a replay has read: if it passes too, the others are left out again.
     """
-    return _Search(attempt).run(inferred, fuller)
+    return _Search(attempt, reading).run(inferred, fuller)
 
 
 class _Search:
-    def __init__(self, attempt: Try) -> None:
-        self._attempt = attempt
+    def __init__(self, attempt: Try, reading: Reading) -> None:
+        self._attempt, self._reading = attempt, reading
         self._count = 0
 
     def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
@@ -51,10 +53,12 @@ class _Search:
             variant = _copied(base) if copied else base
             last = self._try(variant, words)
             if last.passed:
-                return self._narrowed(base, last) if copied else ReplayFound(variant, last, self._count)
+                if copied:
+                    return self._narrowed(base, last)
+                return self._without_unread(variant, last) if base.lock == fuller.lock else self._found(variant, last)
             if last.worked and not best[1].worked:
                 best = (variant, last)
-        return ReplayFound(best[0], last if last.error == INTERRUPTED else best[1], self._count)
+        return self._found(best[0], last if last.error == INTERRUPTED else best[1])
 
     def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
         """Return the recipe with the least demanding kind of link, for the fewest needs, as far as replays allow."""
@@ -73,7 +77,20 @@ class _Search:
                     break
             else:
                 break
-        return ReplayFound(linked(inferred, kind, some), passed, self._count)
+        return self._found(linked(inferred, kind, some), passed)
+
+    def _without_unread(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
+        """Return the recipe without the files that this start did not read either, if it passes without them."""
+        read = self._reading(passed)
+        read = with_hub(read) if inferred.recipe.hub else read
+        if read.lock != inferred.lock:
+            tried = self._more(read, "those of the unread files that this start has read")
+            if tried is not None and tried.passed:
+                return self._found(read, tried)
+        return self._found(inferred, passed)
+
+    def _found(self, inferred: Inferred, replayed: Replayed) -> ReplayFound:
+        return ReplayFound(inferred, replayed, self._count)
 
     def _more(self, inferred: Inferred, words: str) -> Replayed | None:
         return None if self._count >= MOST_REPLAYS else self._try(inferred, words)

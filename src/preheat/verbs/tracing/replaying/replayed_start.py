@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,8 +55,8 @@ class Replayed:
 
     `worked`: the app started and was used, but may have tried to reach other hosts. `fatal`: nothing else can help.
     `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths
-    that they opened in vain, in the form of `Places.shorten`. `refused`: the hosts that it asked the library's proxy
-    for, which refused them.
+    that they opened in vain, and `opened` those that they read, in the form of `Places.shorten`. `refused`: the hosts
+    that it asked the library's proxy for, which refused them.
     """
 
     error: str = ""
@@ -67,6 +67,7 @@ class Replayed:
     seconds: float = 0.0
     notes: TraceLog = field(default_factory=lambda: read_notes(()))
     absent: frozenset[str] = frozenset()
+    opened: frozenset[str] = frozenset()
     refused: tuple[str, ...] = ()
 
     @property
@@ -113,9 +114,9 @@ def replayed_start(
         witness.close()
         network = outbound_seen(witness)
         why = _explained(why, network, notes)
-    absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
+    there, absent = _read(notes, Places.of(environ, ground.folder, app.command))
     refused = tuple(host for host, _ in lead.refused.most_common())
-    return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent), refused)  # noqa: FBT003
+    return Replayed(why, worked, False, network, tail, seconds, notes, absent, there, refused)  # noqa: FBT003
 
 
 def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: ReplaySetting) -> App:
@@ -129,10 +130,12 @@ def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: Re
     )
 
 
-def _absent(notes: TraceLog, places: Places) -> Iterator[str]:
-    for access in notes.accesses:
-        if not access.wrote and not os.path.exists(access.path):  # noqa: PTH110 - thousands of them
-            yield places.shorten(access.path)
+def _read(notes: TraceLog, places: Places) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the paths that were opened for reading: those that exist, and the others."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    for path in {access.path for access in notes.accesses if not access.wrote}:
+        found[not os.path.exists(path)].add(places.shorten(path))  # noqa: PTH110 - thousands of them
+    return frozenset(found[0]), frozenset(found[1])
 
 
 def _use(
