@@ -27,7 +27,7 @@ from preheat.recipes.offline_env import in_container, no_hub_in_container
 from preheat.verbs.building.build_order import IMAGE, MODELCAR, Base, BuildOrder
 from preheat.verbs.building.image_contents import GUARD, HUB, LOCK, guard_file, lay_out, lock_of, own_group, plain
 from preheat.verbs.building.image_start_list import START_LIST, image_start_list
-from preheat.verbs.building.prepared_answers import prepare_answers
+from preheat.verbs.building.prepare_answers import prepare_answers
 from preheat.verbs.locked_needs import Required
 from preheat.views.view_protocol import View
 

@@ -17,7 +17,7 @@ from preheat.recipes.offline_env import in_container, names_hub
 from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD
-from preheat.verbs.building.prepared_answers import prepare_answers
+from preheat.verbs.building.prepare_answers import prepare_answers
 from preheat.verbs.deploying.service_terms import ServiceTerms, container_user, start_time
 from preheat.verbs.locked_needs import require
 from preheat.verbs.placing.allowed_places import Permissions

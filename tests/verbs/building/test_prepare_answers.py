@@ -16,7 +16,7 @@ from preheat.guard.net.prepared_answers import read_answers
 from preheat.library.library import Library
 from preheat.mirror.api.folders import Shelf
 from preheat.recipes.recipe import read_recipe
-from preheat.verbs.building.prepared_answers import prepare_answers
+from preheat.verbs.building.prepare_answers import prepare_answers
 from preheat.verbs.local_hub import needs_alone
 from preheat.verbs.locked_needs import require
 from preheat.verbs.mirror import mirror

@@ -1,4 +1,4 @@
-"""Prepared answers: the hubs' responses about an app's needs, computed by the mirror, for a container's guard to serve.
+"""Prepare answers: compute the hubs' responses about an app's needs, for a container's guard to serve.
 
 The mirror answers each request that the hubs' clients can make about the files of the needs: it alone knows the APIs.
 """
