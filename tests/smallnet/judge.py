@@ -17,6 +17,7 @@ from tests.smallnet.smallnet import SmallNet
 
 _ELSEWHERE = 12346  # the number of the user who starts the recipe
 WORKS = "WORKS"  # what each program prints when it has used its models
+TIMED_OUT = 124  # the status of a command that took longer than the judge waits, as timeout(1) has it
 _LAST_LINES = 6
 
 
@@ -193,7 +194,7 @@ class Judge:
                 timeout=self.within_s, text=True, errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            return Ended(124, (error.stdout or b"").decode(errors="replace"), self.within_s)
+            return Ended(TIMED_OUT, (error.stdout or b"").decode(errors="replace"), self.within_s)
         return Ended(ended.returncode, ended.stdout, time.monotonic() - began)
 
 
