@@ -13,6 +13,7 @@ from preheat.cli.output.human import HumanConsole
 from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.progress_line import progress_words
 from preheat.core.digest import Digest
+from preheat.core.errors import PreheatError
 from preheat.core.events import Away, Event, Planned, Read, Reading, Received, TrialProgress, Waiting
 from preheat.core.snapshot import File
 
@@ -143,3 +144,13 @@ def test_progress_is_never_over_its_total_and_never_falls(total: int, sizes: lis
         assert not total or pace.done <= total
         assert (pace.left_s(number + 1.0) or 0.0) >= 0.0
         before = pace.done
+
+
+def test_nothing_is_drawn_after_the_error(terminal: Terminal, clock: list[float]) -> None:
+    console, screen = terminal()
+    console(Planned(1, 100_000_000, 1, 100_000_000))
+    after(console, clock, 1, Received(FILE, 10_000_000))
+    console.error(PreheatError("interrupted"))
+    screen.take()
+    after(console, clock, 1, Received(FILE, 10_000_000))  # of a thread that has not ended yet
+    assert screen.take() == ""

@@ -37,6 +37,7 @@ TYPED = {
     "what was verified is noted; to continue: preheat verify --since 24h": "preheat verify --since 24h",
     "to list all models: preheat ls": "preheat ls",
     "to list the pins: preheat ls": "preheat ls",
+    "to list them: preheat ls": "preheat ls",
     "preheat prune": "preheat prune",
     "preheat prune --old": "preheat prune --old",
     "preheat pull": "preheat pull",
@@ -71,6 +72,10 @@ TYPED = {
 }  # fmt: skip
 # Texts whose commands need more than `world`, each with the test that provokes it and follows it.
 FOLLOWED = {
+    "possible: preheat run --memory-snapshot": (
+        "tests.stories.test_memory_snapshots",
+        "test_the_second_start_restores_the_first_and_reads_its_model_from_the_library",
+    ),
     "preheat pull MODEL --from docker://{}": (
         "tests.stories.test_pull_from_images",
         "test_without_a_lock_the_image_lists_the_files",

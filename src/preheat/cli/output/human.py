@@ -133,7 +133,7 @@ class HumanConsole:
 
     def done(self, figures: Mapping[str, object], sentence: str) -> None:  # noqa: ARG002 - figures are for programs
         """See Console."""
-        self.close()
+        self._line.end()
         if sentence:
             print(clean(sentence, self._secrets), flush=True)
 
@@ -143,7 +143,7 @@ class HumanConsole:
 
     def error(self, error: PreheatError) -> None:
         """See Console."""
-        self.close()
+        self._line.end()
         self._say(error.message, at=0, first="preheat:", style="bold red")
         for line in error.tail if isinstance(error, AppError) else ():
             self._say(f"   | {line}", at=0)

@@ -1,6 +1,7 @@
 """Progress line: the line at the bottom of a terminal, with a bar while the total is known; removed when it is done."""
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ class ProgressLine:
         self._terminal = terminal
         self._drawn: Progress | None = None
         self._task: TaskID | None = None
+        # Some verbs emit events from several threads, and a thread may still do so after Ctrl-C.
+        self._turn = threading.RLock()
+        self._ended = False
         self._of: object = None  # what the line shows: bytes at a rate, bytes of a total, or only words
 
     def bytes(self, pace: DownloadRate) -> None:
@@ -40,11 +44,23 @@ class ProgressLine:
 
     def close(self) -> None:
         """Remove the line, and show the cursor again."""
-        if self._drawn is not None:
-            self._drawn.stop()
-            self._drawn = None
+        with self._turn:
+            if self._drawn is not None:
+                self._drawn.stop()
+                self._drawn = None
+
+    def end(self) -> None:
+        """Remove the line for good."""
+        with self._turn:
+            self._ended = True
+            self.close()
 
     def _draw(self, of: object, words: object, parts: tuple[int, int] | None) -> None:
+        with self._turn:
+            if not self._ended:
+                self._draw_now(of, words, parts)
+
+    def _draw_now(self, of: object, words: object, parts: tuple[int, int] | None) -> None:
         if self._drawn is not None and self._of is not of:
             self.close()
         if self._drawn is None:

@@ -22,7 +22,7 @@ def saved_app(words: str, library: Library) -> SavedMemory:
     app = words.removeprefix(PREFIX)
     found = [saved for saved in saved_apps(library) if saved.app == app]
     if not found:
-        raise NotPreloaded(f"{library.root} has no memory snapshot of {app}", hint="preheat ls lists them")
+        raise NotPreloaded(f"{library.root} has no memory snapshot of {app}", hint="to list them: preheat ls")
     return max(found, key=lambda saved: saved.taken)
 
 
