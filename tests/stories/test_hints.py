@@ -25,6 +25,7 @@ ELSEWHERE = (
     "cli/options/",
     "cli/parser.py",
     "deploy/",
+    "guard/options.py",
     "oci/config/",
     "oci/layers/",
     "recipes/lock_writer.py",
