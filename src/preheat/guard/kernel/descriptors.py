@@ -57,8 +57,14 @@ def discard_standard_streams() -> None:
 
 def open_text(path: str) -> TextIO:
     """Open a regular file to read it as UTF-8. Raise OSError for anything else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    return open(open_regular(path), encoding="utf-8")
+
+
+def open_regular(path: str, *, follow: bool = True) -> int:
+    """Open a regular file to read it, perhaps through a symlink if `follow`. Raise OSError for anything else."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
-    return open(descriptor, encoding="utf-8")
+    return descriptor

@@ -10,7 +10,7 @@ import os
 import re
 import struct
 from contextlib import suppress
-from typing import Iterable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
 from preheat.guard.kernel.quiet_fork import fork
 
@@ -123,16 +123,25 @@ def is_initial_user() -> bool:
 
 def permits_own_user() -> bool:
     """Return whether this process can create user, PID and mount namespaces, and mount /proc; a child tries it."""
+
+    def inside() -> None:
+        own_mounts()
+        mount_proc()
+
+    return succeed(lambda: own_user(PIDS, as_root=True), inside)
+
+
+def succeed(enter: Callable[[], None], inside: Callable[[], None]) -> bool:
+    """Return whether `enter` succeeds in a child of this process, and `inside` in a child of that child."""
     child = fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
     status = 1
     try:
-        own_user(PIDS, as_root=True)
-        first = os.fork()
+        enter()
+        first = os.fork()  # only children are in a new PID namespace
         if first == 0:
-            own_mounts()
-            mount_proc()
+            inside()
             status = 0
         else:
             status = os.waitpid(first, 0)[1] and 1

@@ -1,10 +1,11 @@
-"""Process tree: list the processes in /proc, and find those that descend from an app."""
+"""Process tree: list the processes in /proc, find those that descend from an app, and read their memory maps."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
+from typing import Iterator, NamedTuple
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TGID = rb"(?m)^Tgid:\s*(\d+)"
@@ -25,6 +26,15 @@ class ProcessStat:
     def dead(self) -> bool:
         """Return whether it has ended, but may not be reaped yet."""
         return self.state in "ZXx"
+
+
+class MappedPart(NamedTuple):
+    """A part of a file in a process's memory: the addresses `begin` to `end`, and the `offset` in the file."""
+
+    path: str
+    begin: int
+    end: int
+    offset: int
 
 
 def members() -> list[ProcessStat]:
@@ -142,3 +152,17 @@ def _member(pid: int) -> ProcessStat | None:
         session=int(fields[3]),
         resident=int(fields[21]) * _PAGE,
     )
+
+
+def mapped_parts(pid: int) -> Iterator[MappedPart]:
+    """Yield what a process has mapped of files, devices and shared memory, without deleted files: proc_pid_maps(5).
+
+    Raise OSError if the map is not readable.
+    """
+    with open(f"/proc/{pid}/maps", "rb") as lines:
+        for line in lines:
+            fields = line.rstrip(b"\n").split(None, 5)
+            if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
+                begin, _, end = fields[0].partition(b"-")
+                path = os.fsdecode(fields[5].replace(rb"\012", b"\n"))  # the only character that is escaped there
+                yield MappedPart(path, int(begin, 16), int(end, 16), int(fields[2], 16))

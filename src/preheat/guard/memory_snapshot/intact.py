@@ -8,6 +8,8 @@ import stat
 import threading
 from typing import Any, Callable, Dict, Iterable, List
 
+from preheat.guard.kernel.descriptors import open_regular
+
 # The size of a file, then the SHA-256 of each piece: large files are verified by several threads.
 Parts = Dict[str, List[Any]]
 Check = Callable[[Callable[[], bool]], str]
@@ -85,7 +87,7 @@ def first_fault(checks: Iterable[Check]) -> str:
 def _piece_check(folder: str, name: str, start: int, size: int, digest: str) -> Check:
     def check(_hurry: Callable[[], bool]) -> str:
         try:
-            descriptor = open_regular(os.path.join(folder, name))
+            descriptor = open_regular(os.path.join(folder, name), follow=False)
             try:
                 return "" if _sha256(descriptor, start, size) == digest else f"{name} was altered"
             finally:
@@ -126,15 +128,6 @@ def require_private(path: str, *, folder: bool) -> None:
         raise Unusable(f"{path} belongs to another user")
     if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
         raise Unusable(f"{path} could be read or changed by others")
-
-
-def open_regular(path: str) -> int:
-    """Open a regular file that is no symbolic link. Raise OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is not a regular file")
-    return descriptor
 
 
 def _sha256(descriptor: int, start: int, size: int) -> str:

@@ -7,11 +7,12 @@ import os
 from contextlib import suppress
 from typing import Callable, Dict, Iterable, Iterator, List
 
+from preheat.guard.kernel.process_tree import mapped_parts
+
 _CODE = (".py", ".so", ".pth", ".sh")
 _WATCHED = (*_CODE, ".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
 _MOST = 200_000
 _NO_CODE = ("__pycache__", "node_modules", ".git", "outputs")
-
 _NO_FILES = ("/dev/", "/memfd:", "/SYSV")
 
 Files = Dict[str, List[int]]
@@ -70,15 +71,10 @@ def _code(folder: str, hurry: Callable[[], bool]) -> Iterator[os.DirEntry[str]]:
 
 
 def mapped_paths(pid: int) -> Iterator[str]:
-    """Return the paths in a process's memory map, those of files, devices and shared memory: proc_pid_maps(5)."""
-    try:
-        with open(f"/proc/{pid}/maps", "rb") as lines:
-            for line in lines:
-                fields = line.rstrip(b"\n").split(None, 5)
-                if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
-                    yield os.fsdecode(fields[5].replace(b"\\012", b"\n"))  # the only character that is escaped there
-    except OSError:
-        return
+    """Yield the paths in a process's memory map, those of files, devices and shared memory; none if unreadable."""
+    with suppress(OSError):
+        for part in mapped_parts(pid):
+            yield part.path
 
 
 def _state(path: str) -> List[int] | None:

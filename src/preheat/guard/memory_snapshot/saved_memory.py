@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Callable, Dict, Iterator, List, Tuple
 
+from preheat.guard.kernel.descriptors import open_regular
 from preheat.guard.memory_snapshot.intact import (
     Check,
     Parts,
@@ -18,7 +19,6 @@ from preheat.guard.memory_snapshot.intact import (
     checks_of,
     describe_part,
     first_fault,
-    open_regular,
     require_private,
     require_sizes,
     require_unshared,
@@ -96,7 +96,7 @@ def read_saved(folder: str, key: str) -> SavedMemory | None:
 def read_manifest(folder: str) -> SavedMemory:
     """Read what is recorded about a memory snapshot, without verifying it. Raise Unusable."""
     try:
-        with open(open_regular(os.path.join(folder, _MANIFEST)), "rb") as file:
+        with open(open_regular(os.path.join(folder, _MANIFEST), follow=False), "rb") as file:
             text = file.read(_LONGEST + 1)
         fields = json.loads(text) if len(text) <= _LONGEST else {}
         if fields.pop("format") != _FORMAT:

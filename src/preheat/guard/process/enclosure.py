@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from preheat.guard.kernel import cgroup, namespaces, unix_sockets
-from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.kernel.read_only import shield
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
@@ -132,26 +131,20 @@ def weakness(app: App) -> str:
 @functools.lru_cache(maxsize=None)
 def _permits(isolated: bool, own_pids: bool) -> bool:
     """Return whether this process can create these namespaces; child processes try it."""
-    child = fork()
-    if child:
-        return os.waitpid(child, 0)[1] == 0
-    status = 1
-    try:
+
+    def enter() -> None:
         from preheat.guard.net import network_namespace
 
         if isolated:
             network_namespace.enter()
         if own_pids:
             namespaces.unshare(namespaces.PIDS)
-        first = os.fork()
-        if first == 0:
-            namespaces.own_mounts()
-            if own_pids:
-                namespaces.mount_proc()
-            if isolated:
-                namespaces.give_up_privileges()
-            status = 0
-        else:
-            status = os.waitpid(first, 0)[1] and 1
-    finally:
-        os._exit(status)
+
+    def inside() -> None:
+        namespaces.own_mounts()
+        if own_pids:
+            namespaces.mount_proc()
+        if isolated:
+            namespaces.give_up_privileges()
+
+    return namespaces.succeed(enter, inside)

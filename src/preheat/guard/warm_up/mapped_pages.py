@@ -7,11 +7,14 @@ from array import array
 from contextlib import suppress
 from typing import Dict, Iterable, Iterator, List, Tuple
 
+from preheat.guard.kernel.process_tree import MappedPart, mapped_parts
+from preheat.guard.warm_up.start_list import MOST_RANGES
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT = (1 << 63) | (1 << 62)  # Documentation/admin-guide/mm/pagemap.rst: present, or swapped
 # One read of a disk is cheaper than two with a gap of this size between them.
 _GAP = 128 * 1024
-_MOST_RANGES = 64
+_NO_FILES = ("/dev/", "/memfd:", "/SYSV", "/anon_hugepage")
 _LONGEST = 1 << 32  # bytes of a mapping: longer ones are weights, or only reserved
 
 Range = Tuple[int, int]
@@ -28,10 +31,9 @@ def mapped_pages(pids: Iterable[int], folders: Iterable[str]) -> Dict[str, List[
     for pid in pids:
         with suppress(OSError, ValueError), open("/proc/%d/pagemap" % pid, "rb", buffering=0) as pagemap:
             # The kernel maps downwards: what was mapped first has the highest address.
-            for path, begin, end, offset in reversed(list(_mappings(pid))):
-                if path.startswith(inside):
-                    found = list(_present(pagemap.fileno(), begin, end, offset))
-                    pages.setdefault(path, []).extend(found)
+            for part in reversed(list(mapped_parts(pid))):
+                if part.path.startswith(inside) and not part.path.startswith(_NO_FILES):
+                    pages.setdefault(part.path, []).extend(_present(pagemap.fileno(), part))
     return {path: joined(ranges) for path, ranges in pages.items() if ranges}
 
 
@@ -45,24 +47,14 @@ def joined(ranges: Iterable[Range]) -> List[Range]:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
             else:
                 merged.append((start, stop))
-        if len(merged) <= _MOST_RANGES:
+        if len(merged) <= MOST_RANGES:
             return merged
         ordered, gap = merged, gap * 2
 
 
-def _mappings(pid: int) -> Iterator[Tuple[str, int, int, int]]:
-    """Yield the path, addresses and file offset of each mapped file: proc_pid_maps(5)."""
-    with open("/proc/%d/maps" % pid, "rb") as lines:
-        for line in lines:
-            fields = line.rstrip(b"\n").split(None, 5)
-            if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
-                begin, _, end = fields[0].partition(b"-")
-                if not fields[5].startswith((b"/dev/", b"/memfd:", b"/SYSV", b"/anon_hugepage")):
-                    yield os.fsdecode(fields[5]), int(begin, 16), int(end, 16), int(fields[2], 16)
-
-
-def _present(pagemap: int, begin: int, end: int, offset: int) -> Iterator[Range]:
+def _present(pagemap: int, part: MappedPart) -> Iterator[Range]:
     """Yield the file's ranges that a mapping has in memory."""
+    _, begin, end, offset = part
     if end - begin > _LONGEST:
         return
     entries = array("Q")
