@@ -32,7 +32,7 @@ class FoldFile:
     """A model file, its hash, and what becomes of it: LINKED already, to FOLD, or LEFT as it is for `reason`.
 
     `ways`: the kinds of link that its apps accept and its filesystem may support, in order of preference. `copied`: its
-    bytes are on another filesystem than the library, which needs a copy of them.
+    bytes are on another filesystem than the library, which needs a copy of them; if it is LEFT, `--copy` would do that.
     """
 
     file: ModelFile
@@ -170,7 +170,7 @@ def plan_fold(
     memory.save(file.look for file in files)
     groups.sort(key=lambda group: (-group.twice, -group.size, group.sha256))
     copied = sum(_copied(group) for group in groups)
-    copyable = sum(group.size for group in groups if any(one.reason.endswith(_COPY_HINT) for one in group.files))
+    copyable = sum(group.size for group in groups if any(one.state == LEFT and one.copied for one in group.files))
     need = disk_need(existing(library.root), copied)
     return FoldPlan(library.root, survey.folders, tuple(groups), tuple(unread), survey.notes, need, copyable)
 
@@ -196,9 +196,6 @@ def _kind(path: Path) -> str:
         return read_kind(path).kind
     except OSError:
         return ""
-
-
-_COPY_HINT = "--copy puts one copy there"
 
 
 class _Judge:
@@ -229,7 +226,8 @@ class _Judge:
                 ways, reason = (), "it is the only copy, on another filesystem than the library"
             elif not self._copy:
                 size = say_size(file.size)
-                ways, reason = (), f"it has {size} on another filesystem than the library: {_COPY_HINT}"
+                reason = f"it has {size} on another filesystem than the library: --copy puts one copy there"
+                return FoldFile(file, known, LEFT, reason=reason, copied=True)
         if not ways:
             return FoldFile(file, known, LEFT, reason=reason)
         return FoldFile(file, known, FOLD, ways, copied=apart)
