@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.core.translations import CHINESE, catalogue
-from preheat.core.units import say_size
+from preheat.core.units import say_path, say_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(template: Path, language: str, values: Mapping[str, object]) -> str:
-    """Render `template` with `values`; templates can also use `_`, `ngettext`, `lang` and `say_size`."""
+    """Render `template` with `values`; templates can also use `_`, `ngettext`, `lang`, `say_size` and `say_path`."""
     return _environment(template.parent, language).get_template(template.name).render(values)
 
 
@@ -38,5 +38,6 @@ def _environment(folder: Path, language: str) -> Environment:
         "ngettext": texts.ngettext,
         "lang": "zh-CN" if language == CHINESE else language,
         "say_size": say_size,
+        "say_path": say_path,
     }
     return environment

@@ -1,5 +1,6 @@
-"""Units: format sizes, counts, lists and times for people; sizes in decimal units, as for disks and network links."""
+"""Units: format sizes, counts, lists, times and paths for people; sizes in decimal units, as for disks and links."""
 
+import os
 from collections.abc import Sequence
 
 
@@ -32,3 +33,8 @@ def say_seconds(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def say_path(path: os.PathLike[str] | str) -> str:
+    """Format a path; its bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -43,7 +43,7 @@ def open_to_write(path: Path | str, *, append: bool = False) -> BinaryIO:
 
 
 def why(error: OSError) -> str:
-    """Return in words why a file cannot be opened."""
+    """Return the reason of an error in words, as in `permission denied`."""
     if error.errno == errno.ENXIO:
         return "no process reads this pipe"
     return (error.strerror or str(error)).lower()

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from preheat.core.errors import LibraryError, UsageError
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import existing
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside, lock, put, tidy
 
 # Called with the number of bytes of each step of a copy.
@@ -81,7 +82,7 @@ def link(blob: Path | str, at: Path, ways: Sequence[str] = AUTO, on_copied: OnCo
         except OSError as error:
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
-                    f"{at} cannot be a {' or '.join(ways)} of {blob}: {os.strerror(error.errno or 0).lower()}",
+                    f"{at} cannot be a {' or '.join(ways)} of {blob}: {why(error)}",
                     hint="try --link copy (or link = in the recipe), or a place on the library's filesystem",
                 ) from error
         else:

@@ -1,10 +1,9 @@
 """Fold lines: a fold plan as sentences for people, and as figures for programs."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from preheat.core.units import say_count, say_size
+from preheat.core.units import say_count, say_path, say_size
 from preheat.verbs.folding.fold_plan import FOLD, LEFT, LINKED, FoldPlan, ModelGroup
 
 _FEW = 20  # models, and left files, that are listed
@@ -17,7 +16,7 @@ def fold_lines(plan: FoldPlan) -> Iterator[str]:
         inodes = {file.inode: file.blocks for path, file in files if path.startswith(f"{folder.path}/")}
         via = f" (named in {folder.via})" if folder.via else ""
         size = f"{say_size(sum(inodes.values()))} in {say_count(len(inodes), 'file')}"
-        yield f"{folder.app.title}: {printable(folder.path)}{via}: {size}"
+        yield f"{folder.app.title}: {say_path(folder.path)}{via}: {size}"
     several = [group for group in plan.groups if len(group.files) > 1]
     for group in several[:_FEW]:
         yield _group_line(group)
@@ -26,7 +25,7 @@ def fold_lines(plan: FoldPlan) -> Iterator[str]:
     left = [(one.file.path, one.reason) for one in plan.files if one.state == LEFT]
     left += [(one.path, one.reason) for one in plan.unread]
     for path, reason in left[:_FEW]:
-        yield f"left as it is: {printable(path)}: {reason}"
+        yield f"left as it is: {say_path(path)}: {reason}"
     if len(left) > _FEW:
         yield f"left as they are: {len(left) - _FEW} more files: --json or --report lists them"
 
@@ -59,7 +58,7 @@ def fold_figures(plan: FoldPlan) -> dict[str, object]:
         "copied": plan.disk.needed,
         "copyable": plan.copyable,
         "free": plan.disk.free,
-        "folders": [{"app": one.app.name, "path": printable(one.path), "via": one.via} for one in plan.folders],
+        "folders": [{"app": one.app.name, "path": say_path(one.path), "via": one.via} for one in plan.folders],
         "apps": [
             {
                 "name": app.name,
@@ -70,18 +69,13 @@ def fold_figures(plan: FoldPlan) -> dict[str, object]:
             for app in apps
         ],
         "models": [_group_figures(group) for group in plan.groups],
-        "left": [{"path": printable(one.path), "reason": one.reason} for one in plan.unread],
+        "left": [{"path": say_path(one.path), "reason": one.reason} for one in plan.unread],
         "notes": [{"what": what, "said": said} for what, said in plan.notes],
     }
 
 
-def printable(path: Path) -> str:
-    """Return a printable form of a path that may not be UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _group_line(group: ModelGroup) -> str:
-    name = printable(Path(group.files[0].file.path.name))
+    name = say_path(Path(group.files[0].file.path.name))
     apps = ", ".join(app.title for app in group.apps)
     known = f", known as {group.names[0]}" if group.names else ""
     kind = f"{group.kind} of " if group.kind else ""
@@ -97,10 +91,10 @@ def _group_figures(group: ModelGroup) -> dict[str, object]:
         "twice": group.twice,
         "saved": group.before - group.after,
         "names": list(group.names),
-        "ref": f"file:{printable(group.files[0].file.path.parent)}",
+        "ref": f"file:{say_path(group.files[0].file.path.parent)}",
         "files": [
             {
-                "path": printable(one.file.path),
+                "path": say_path(one.file.path),
                 "apps": [app.name for app in one.file.apps],
                 "state": one.state,
                 "ways": list(one.ways),

@@ -11,6 +11,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
+from preheat.disk.regular_file import why
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,7 @@ def resolved(path: Path, root: Path) -> Path | InvalidEntry:
         return InvalidEntry(path, "it is a symlink loop")
     except OSError as error:
         reasons = {errno.ENOENT: "it is a broken symlink", errno.ELOOP: "it is a symlink loop"}
-        return InvalidEntry(
-            path, reasons.get(error.errno or 0, f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
-        )
+        return InvalidEntry(path, reasons.get(error.errno or 0, f"it cannot be read: {why(error)}"))
     if not end.is_relative_to(root.resolve()):
         return InvalidEntry(path, f"it is a symlink that points outside {root}")
     if not stat.S_ISREG(status.st_mode):
@@ -79,7 +78,7 @@ def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tu
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            yield InvalidEntry(here, f"it cannot be listed: {os.strerror(error.errno or 0).lower()}")
+            yield InvalidEntry(here, f"it cannot be listed: {why(error)}")
             return
         for entry in entries:
             path = f"{under}/{entry.name}" if under else entry.name

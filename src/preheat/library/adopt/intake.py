@@ -14,6 +14,7 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import feed_all
 from preheat.disk.huge_buffer import make_buffer
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside, sync_folder
 from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.disk_errors import disk_trouble
@@ -79,8 +80,8 @@ class Intake:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise disk_trouble(error, self._aside) from error
-            why = f"it cannot be adopted: {os.strerror(error.errno or 0).lower()}"
-            raise LibraryError(why, hint="--copy, if it can be read") from error
+            said = f"it cannot be adopted: {why(error)}"
+            raise LibraryError(said, hint="--copy, if it can be read") from error
         finally:
             # If this fails, prune removes the file later.
             with contextlib.suppress(OSError):
@@ -178,8 +179,8 @@ def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.EXDEV, *NO_LINK):
             raise
-        why = ELSEWHERE if error.errno == errno.EXDEV else "it cannot be hard-linked"
-        raise LibraryError(why, hint="--copy") from error
+        said = ELSEWHERE if error.errno == errno.EXDEV else "it cannot be hard-linked"
+        raise LibraryError(said, hint="--copy") from error
     target = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         # If another process has locked the source, prune cannot lock it either.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.disk.file_hash import feed
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import sync_folder
 from preheat.library.blobs.lease import lease
 from preheat.library.records.seals import Seals
@@ -119,7 +120,7 @@ def _check(
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Finding(blob, f"it cannot be opened: {os.strerror(error.errno or 0).lower()}")
+        return Finding(blob, f"it cannot be opened: {why(error)}")
     status = os.fstat(descriptor)
     inode = status.st_ino
     if not stat.S_ISREG(status.st_mode):
@@ -143,7 +144,7 @@ def _check(
     except OSError as error:
         # EIO means that the disk has lost the data; other errors may be temporary, like a share that does not respond.
         lost = error.errno == errno.EIO
-        return Finding(blob, f"it cannot be read: {os.strerror(error.errno or 0).lower()}", inode if lost else 0)
+        return Finding(blob, f"it cannot be read: {why(error)}", inode if lost else 0)
     finally:
         os.close(descriptor)
     if at != blob.size and any(name.algorithm != "sha256" for name, _ in hashers):

@@ -15,6 +15,8 @@ from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File
+from preheat.core.units import say_path
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import sync_folder, tidy
 from preheat.library.adopt.intake import Intake
 from preheat.library.blobs.disk_errors import disk_trouble
@@ -124,7 +126,7 @@ class _Folding:
                 try:
                     look = one.file.path.lstat()
                 except OSError as error:
-                    self._leave(one.file.path, f"it is gone: {os.strerror(error.errno or 0).lower()}")
+                    self._leave(one.file.path, f"it is gone: {why(error)}")
                     continue
                 looks[one.file.path] = look
                 befores.append((one.file.path, look_before(one.file.path, group.sha256, look)))
@@ -197,7 +199,7 @@ class _Folding:
             self._leave(path, error.message)
             return
         except OSError as error:
-            self._leave(path, f"it cannot be replaced: {os.strerror(error.errno or 0).lower()}")
+            self._leave(path, f"it cannot be replaced: {why(error)}")
             return
         if not certain:
             self._on_event(Read(look.st_size))
@@ -216,4 +218,4 @@ class _Folding:
     def _leave(self, path: Path, reason: str) -> None:
         self._left.append((path, reason))
         self._journal.forget([path])
-        self._on_event(LeftOut(os.fsencode(path).decode("utf-8", "backslashreplace"), reason))
+        self._on_event(LeftOut(say_path(path), reason))

@@ -17,6 +17,7 @@ import msgspec
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import Busy, LibraryError
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.file_lock import take
 from preheat.library.small_files import read_small
@@ -171,9 +172,8 @@ class FoldJournal:
             raise self._trouble(error) from error
 
     def _trouble(self, error: OSError) -> LibraryError:
-        why = (error.strerror or str(error)).lower()
         return LibraryError(
-            f"{self.path}, the journal of folded files: {why}", hint="nothing was changed: mend that first"
+            f"{self.path}, the journal of folded files: {why(error)}", hint="nothing was changed: mend that first"
         )
 
 

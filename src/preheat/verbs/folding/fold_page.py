@@ -27,7 +27,6 @@ def fold_page(plan: FoldPlan, language: str = "en") -> str:
         "left_more": max(len(left) - _MOST, 0),
         "largest": max((group.before for group in twice), default=0),
         "percent": _percent,
-        "printable": _printable,
     }
     return render(_TEMPLATE, language, values)
 
@@ -44,8 +43,3 @@ def _shared(groups: tuple[ModelGroup, ...]) -> int:
 
 def _percent(value: int, most: int) -> str:
     return f"{value / most * 100 if most else 0:.3f}%"
-
-
-def _printable(path: Path) -> str:
-    """Return a path that may not be UTF-8 in a form that every browser and printer shows."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

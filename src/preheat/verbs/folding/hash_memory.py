@@ -39,7 +39,7 @@ class HashMemory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = threading.Lock()  # guards `_files` and `_changed`
+        self._turn = threading.Lock()  # guards `_files`, `_kinds` and `_changed`
         self._files: dict[str, _KnownHash] = {}
         self._kinds: dict[str, str] = {}
         self._changed = False

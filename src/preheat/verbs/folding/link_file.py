@@ -8,13 +8,12 @@ from pathlib import Path
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import feed_all
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside
 from preheat.library.blobs.lease import is_open_for_writing, lease
 from preheat.verbs.folding.fold_journal import FileBefore
-from preheat.verbs.folding.model_hashes import CHANGED, OPEN_FOR_WRITING
+from preheat.verbs.folding.model_hashes import CHANGED, OPEN, OPEN_FOR_WRITING
 from preheat.views.links import REFLINK, is_unsupported, make_link
-
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def replace_by_link(
@@ -27,9 +26,9 @@ def replace_by_link(
     program writes to it; then it is as it was. Raise LibraryError if no way works.
     """
     try:
-        descriptor = os.open(path, _OPEN)
+        descriptor = os.open(path, OPEN)
     except OSError as error:
-        raise LibraryError(f"it cannot be read: {os.strerror(error.errno or 0).lower()}") from error
+        raise LibraryError(f"it cannot be read: {why(error)}") from error
     try:
         if is_open_for_writing(descriptor):
             raise IntegrityError(OPEN_FOR_WRITING)
@@ -92,7 +91,7 @@ def _replace(
             if kept != path:
                 kept.unlink(missing_ok=True)
     except OSError as error:
-        raise LibraryError(f"it cannot be replaced: {os.strerror(error.errno or 0).lower()}") from error
+        raise LibraryError(f"it cannot be replaced: {why(error)}") from error
     else:
         return way
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from preheat.desk.app_folders import AppFolder
 from preheat.desk.model_apps import ModelApp
+from preheat.disk.regular_file import why
 
 SMALLEST = 1 << 20  # bytes; smaller files are settings, which people edit, and hardly take space
 # Names of model files; in folders whose names say nothing, each large file counts.
@@ -64,7 +65,7 @@ def list_files(folders: Sequence[AppFolder], without: Iterable[Path] = ()) -> It
     """
     by_folder: dict[Path, dict[str, ModelApp]] = {}
     notes: list[Unlisted] = []
-    skipped = {_real(path) for path in without}
+    skipped = {os.path.realpath(path) for path in without}
     for folder in folders:
         for place in _folders_below(folder.path, skipped, notes):
             by_folder.setdefault(place, {})[folder.app.name] = folder.app
@@ -85,7 +86,7 @@ def _folders_below(folder: Path, skipped: set[str], notes: list[Unlisted]) -> It
             with os.scandir(real) as entries:
                 queue += [entry.path for entry in entries if _is_folder(entry)]
         except OSError as error:
-            notes.append(Unlisted(Path(real), f"it cannot be listed: {os.strerror(error.errno or 0).lower()}"))
+            notes.append(Unlisted(Path(real), f"it cannot be listed: {why(error)}"))
             continue
         yield Path(real)
 
@@ -116,7 +117,3 @@ def _files_in(place: Path, apps: tuple[ModelApp, ...]) -> Iterator[ModelFile | U
             continue  # removed since
         if stat.S_ISREG(look.st_mode) and look.st_size >= SMALLEST:
             yield ModelFile(path, look, apps)
-
-
-def _real(path: Path) -> str:
-    return os.path.realpath(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from preheat.core.digest import SHA256, hasher
 from preheat.disk.file_hash import feed_all
+from preheat.disk.regular_file import why
 from preheat.library.blobs.lease import is_open_for_writing, lease
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_files import ModelFile
@@ -19,7 +20,7 @@ _SAVE_EVERY_S = 10.0
 _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 OPEN_FOR_WRITING = "a program has it open for writing"
 CHANGED = "it changed while it was read"
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ def hash_file(path: Path, memory: HashMemory, on_read: Callable[[int], None]) ->
     """Read a file and return its hash. Calls `on_read` with the bytes of each step."""
     began_ns = time.time_ns()
     try:
-        descriptor = os.open(path, _OPEN)
+        descriptor = os.open(path, OPEN)
     except OSError as error:
-        return ModelHash("", trouble=f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
+        return ModelHash("", trouble=f"it cannot be read: {why(error)}")
     try:
         if is_open_for_writing(descriptor):
             return ModelHash("", trouble=OPEN_FOR_WRITING)
@@ -103,7 +104,7 @@ def hash_file(path: Path, memory: HashMemory, on_read: Callable[[int], None]) ->
             size = feed_all(descriptor, (digest,), on_read, is_alone)
         after = os.fstat(descriptor)
     except OSError as error:
-        return ModelHash("", trouble=f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
+        return ModelHash("", trouble=f"it cannot be read: {why(error)}")
     finally:
         os.close(descriptor)
     if size != before.st_size or content_look(after) != content_look(before):

@@ -16,8 +16,10 @@ from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import LeftOut, Listener, Read, Reading
 from preheat.core.snapshot import File
+from preheat.core.units import say_path
 from preheat.disk.file_hash import feed_all
 from preheat.disk.free_space import disk_needs, require_space
+from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside, lock, sync_folder, tidy
 from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
@@ -118,13 +120,13 @@ class _Unfolding:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._leave(entry.path, f"it cannot be restored: {os.strerror(error.errno or 0).lower()}")
+            self._leave(entry.path, f"it cannot be restored: {why(error)}")
         if len(self._done) >= _SYNC_EVERY:
             self.end()
 
     def _leave(self, path: Path, reason: str) -> None:
         self._left.append((path, reason))
-        self._on_event(LeftOut(os.fsencode(path).decode("utf-8", "backslashreplace"), reason))
+        self._on_event(LeftOut(say_path(path), reason))
 
     def _state(self, entry: JournalEntry) -> str:
         """Return what the path is now."""

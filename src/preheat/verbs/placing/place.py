@@ -13,6 +13,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count
 from preheat.disk.filesystem import ignores_case
 from preheat.disk.free_space import existing
+from preheat.disk.regular_file import why
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
@@ -200,7 +201,7 @@ class _Placing:
                 placer.lay(new)
         except OSError as error:
             raise LibraryError(
-                f"a view cannot be placed at {site.at}: {os.strerror(error.errno or 0).lower()}",
+                f"a view cannot be placed at {site.at}: {why(error)}",
                 hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
@@ -286,6 +287,6 @@ def _move_aside(path: Path) -> Path:
         return path.rename(aside)
     except OSError as error:
         raise LibraryError(
-            f"{path} cannot be moved aside: {os.strerror(error.errno or 0).lower()}",
+            f"{path} cannot be moved aside: {why(error)}",
             hint="check the owner of its folder, or move it by hand",
         ) from error

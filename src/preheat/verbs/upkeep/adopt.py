@@ -16,6 +16,7 @@ from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.core.units import say_path
 from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
 from preheat.library.library import Library
@@ -54,7 +55,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     library.prepare(0)
     on_event(Reading("adopt", sum(file.is_read for file in plan.files), plan.to_read))
     for one in plan.invalid:
-        on_event(LeftOut(_printable(one.path), one.reason))
+        on_event(LeftOut(say_path(one.path), one.reason))
     speaking = threading.Lock()
 
     def tell(event: Event) -> None:
@@ -97,21 +98,16 @@ def adopted(plan: AdoptPlan) -> Adoption:
 def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
     """Yield the files that the plan leaves out, with the reasons."""
     for one in plan.invalid:
-        yield LeftOut(_printable(one.path), one.reason)
+        yield LeftOut(say_path(one.path), one.reason)
     for file in plan.files:
         if file.how == LEFT_OUT:
-            yield LeftOut(_printable(file.source), f"{ELSEWHERE} (--copy)")
+            yield LeftOut(say_path(file.source), f"{ELSEWHERE} (--copy)")
 
 
 def _lacks(found: CachedVersion, paths: Sequence[str]) -> bool:
     """Return whether files of the version are known to be missing, with those at `paths` in the library."""
     named = {file.path for file in (*found.listed, *found.known)} | {one.path for one in found.candidates}
     return bool(found.missing) or not named <= set(paths)
-
-
-def _printable(path: Path) -> str:
-    """Return a printable form of a path that may not be UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener, unsafe: str) -> Adoption:
@@ -186,7 +182,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
-                        tell(LeftOut(_printable(candidate.source), error.message + hint))
+                        tell(LeftOut(say_path(candidate.source), error.message + hint))
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preheat import api
-from preheat.cli.output.fold_lines import fold_figures, fold_lines, fold_sentence, printable
+from preheat.cli.output.fold_lines import fold_figures, fold_lines, fold_sentence
 from preheat.cli.output.report_file import writable_report, write_report
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import Incomplete, UsageError
 from preheat.core.events import Noted
 from preheat.core.ref import read_path
-from preheat.core.units import say_count, say_size
+from preheat.core.units import say_count, say_path, say_size
 from preheat.verbs.folding.fold_page import fold_page
 from preheat.verbs.folding.fold_plan import FOLD
 from preheat.verbs.folding.running_apps import running_apps
@@ -43,7 +43,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         "links": dict(done.links),
         "freed": done.freed,
         "copied": done.copied,
-        "not_folded": [{"path": printable(path), "reason": reason} for path, reason in done.left],
+        "not_folded": [{"path": say_path(path), "reason": reason} for path, reason in done.left],
     }
     sentence = f"{say_count(done.files, 'file')} folded into {plan.library}, {say_size(done.freed)} freed"
     sentence += f", {say_size(done.copied)} copied" if done.copied else ""
@@ -59,7 +59,7 @@ def _undo(options: argparse.Namespace, wiring: Wiring) -> int:
         "restored": done.restored,
         "copied": done.copied,
         "changed": done.changed,
-        "not_restored": [{"path": printable(path), "reason": reason} for path, reason in done.left],
+        "not_restored": [{"path": say_path(path), "reason": reason} for path, reason in done.left],
         "done": True,
     }
     sentence = f"{say_count(done.restored, 'file')} restored, {say_size(done.copied)} copied"
@@ -78,7 +78,7 @@ def _finish(
 ) -> None:
     """Print the result. Raise Incomplete if files were left as they are, for scripts that check the exit status."""
     if left:
-        reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in left[:_FEW])
+        reasons = "; ".join(f"{say_path(path)}: {reason}" for path, reason in left[:_FEW])
         more = f"; and {len(left) - _FEW} more" if len(left) > _FEW else ""
         raise Incomplete(
             f"{say_count(len(left), 'file')} left as they are: {reasons}{more} ({sentence})",
