@@ -65,7 +65,7 @@ def test_people_read_the_same(preheat: Preheat, home: Path) -> None:
     assert "ComfyUI: " in told.out
     assert re.search(r"dream v1.safetensors|dream.safetensors|model.safetensors", told.out)
     assert "in 3 places: " in told.out
-    assert re.search(r"MB in 8 files, .* of it more than once; folding frees ", told.out)
+    assert re.search(r"MB in 8 files, .* of it duplicates; folding frees ", told.out)
 
 
 def test_second_run_reads_nothing_and_says_the_same(preheat: Preheat, home: Path) -> None:
@@ -101,7 +101,7 @@ def test_report_is_one_page_with_all_that_lies_twice(preheat: Preheat, home: Pat
     for name in ("dream v1.safetensors", "copy of style.safetensors", "tiny.Q4_0.gguf"):
         assert name in page
     assert f"AutoV2 {hashlib.sha256(CHECKPOINT).hexdigest()[:10].upper()}" in page
-    assert ("What lies more than once" in page) is (language == "en")
+    assert ("Duplicates" in page) is (language == "en")
     assert ("重复" in page) is (language == "zh")
 
 

@@ -240,7 +240,7 @@ def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session 
 def fold(*also: Folder, copy: bool = False, session: Session | None = None) -> Folded:
     """Keep one copy of each model file for all apps on this machine: the apps' names become links to the library.
 
-    The arguments are those of `plan_fold`. Files that cannot be folded are left as they are: the result and events have
+    The arguments are those of `plan_fold`. Files that cannot be folded are left unchanged: the result and events have
     the reasons. `unfold` restores all files at any time.
     """
     session = session or Session()

@@ -152,7 +152,7 @@ def carry_out_removal(plan: RemovalPlan, session: Session, settle_s: float | Non
 
 
 def plan_fold(*also: Folder, copy: bool = False, session: Session | None = None) -> FoldPlan:
-    """Find the model folders of apps on this machine, and return which files lie twice, and what one copy would free.
+    """Find the model folders of apps on this machine; return the duplicates in them, and what one copy would free.
 
     `also`: further folders to look in. `copy`: files on other filesystems may be copied to the library's. Files that
     are new or have changed are hashed; the hashes are remembered in the user's state. Raise UsageError for a folder

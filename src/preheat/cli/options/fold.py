@@ -6,8 +6,8 @@ import argparse
 def fold(verb: argparse.ArgumentParser) -> None:
     """Add the options of `fold`."""
     group = verb.add_mutually_exclusive_group()
-    group.add_argument("--yes", action="store_true", help="fold; without it, only show what is there twice")
-    group.add_argument("--dry-run", action="store_true", help="only show what is there twice (the default)")
+    group.add_argument("--yes", action="store_true", help="fold; without it, only list duplicates")
+    group.add_argument("--dry-run", action="store_true", help="only list duplicates (the default)")
     group.add_argument("--undo", action="store_true", help="restore every folded file as it was")
     verb.add_argument(
         "--also",
@@ -21,7 +21,7 @@ def fold(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also fold files on other filesystems: one copy in the library, and symlinks where the app accepts them",
     )
-    verb.add_argument("--report", metavar="FILE", help="also write what was found as an HTML page")
+    verb.add_argument("--report", metavar="FILE", help="also write a report to this HTML file")
     verb.add_argument("--lang", choices=["en", "zh"], default="en", help="language of the report (default en)")
 
 
@@ -30,9 +30,9 @@ FOLD = (
     "keep one copy of each model file for all apps on this machine, as links; undo it at any time",
     fold,
     """\
-  preheat fold                                   show what lies in the apps' folders, and what of it twice
+  preheat fold                                   list the models in the apps' folders, and the duplicates
   preheat fold --report fold.html                the same as a page
-  preheat fold --yes                             one copy of each; the apps' names become links to it
+  preheat fold --yes                             keep one copy of each; the apps' files become links to it
   preheat fold --undo                            restore every file as it was
-  preheat fold --also /mnt/models --json         with further folders, for programs""",
+  preheat fold --also /mnt/models --json         look in another folder too; JSON for scripts""",
 )

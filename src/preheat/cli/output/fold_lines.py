@@ -10,7 +10,7 @@ _FEW = 20  # models, and left files, that are listed
 
 
 def fold_lines(plan: FoldPlan) -> Iterator[str]:
-    """Yield the lines that describe a plan: the apps, what lies twice, and what is left as it is."""
+    """Yield the lines that describe a plan: the apps, the duplicates, and the files that are left unchanged."""
     files = [(str(one.file.path), one.file) for one in plan.files]
     for folder in plan.folders:
         inodes = {file.inode: file.blocks for path, file in files if path.startswith(f"{folder.path}/")}
@@ -21,13 +21,13 @@ def fold_lines(plan: FoldPlan) -> Iterator[str]:
     for group in several[:_FEW]:
         yield _group_line(group)
     if len(several) > _FEW:
-        yield f"  and {len(several) - _FEW} more models that lie in several places: --json or --report lists them"
+        yield f"  and {len(several) - _FEW} more models with duplicates: --json or --report lists them"
     left = [(one.file.path, one.reason) for one in plan.files if one.state == LEFT]
     left += [(one.path, one.reason) for one in plan.unread]
     for path, reason in left[:_FEW]:
-        yield f"left as it is: {say_path(path)}: {reason}"
+        yield f"left unchanged: {say_path(path)}: {reason}"
     if len(left) > _FEW:
-        yield f"left as they are: {len(left) - _FEW} more files: --json or --report lists them"
+        yield f"left unchanged: {len(left) - _FEW} more files: --json or --report lists them"
 
 
 def fold_sentence(plan: FoldPlan) -> str:
@@ -35,7 +35,7 @@ def fold_sentence(plan: FoldPlan) -> str:
     if not plan.folders:
         return "no model folders found; --also DIR names one"
     linked = sum(one.state == LINKED for one in plan.files)
-    said = f"{say_size(plan.size)} in {say_count(len(plan.files), 'file')}, {say_size(plan.twice)} of it more than once"
+    said = f"{say_size(plan.size)} in {say_count(len(plan.files), 'file')}, {say_size(plan.twice)} of it duplicates"
     if linked:
         said += f"; {say_count(linked, 'file')} folded already"
     if plan.copyable:

@@ -33,7 +33,7 @@ _GROUPS_AT_ONCE = 64  # for each fsync of the journal
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Counts of a fold: `files` that became links, `freed` and `copied` bytes; `left`: files left as they are, and why.
+    """Counts of a fold: `files` that became links, `freed` and `copied` bytes; `left`: files left unchanged, and why.
 
     `links` counts the files by kind of link.
     """
@@ -46,7 +46,7 @@ class Folded:
 
 
 def fold(plan: FoldPlan, library: Library, journal: FoldJournal, on_event: Listener) -> Folded:
-    """Carry out a plan. Files that have changed since, or that a program writes to, are left as they are and reported.
+    """Carry out a plan. Files that have changed since, or that a program writes to, are left unchanged and reported.
 
     Raise NoSpace before anything is changed if the library's disk has too little free space for the copies, Busy if
     another process folds, LibraryError if the library with files that were folded before is gone.
@@ -58,7 +58,7 @@ def fold(plan: FoldPlan, library: Library, journal: FoldJournal, on_event: Liste
     with journal.alone():
         folding = _Folding(library, journal, on_event)
         groups = [group for group in plan.groups if any(one.state == FOLD for one in group.files)]
-        # All at once: the claim of files that are then left as they are keeps a blob a little longer, no more.
+        # All at once: the claim of files that are then left unchanged keeps a blob a little longer, no more.
         claim_folded(
             library, journal, {one.file.path: sha256(group.sha256) for group in groups for one in _to_fold(group)}
         )
@@ -164,7 +164,7 @@ class _Folding:
 
     def _add(self, one: FoldFile, digest: Digest, looks: Mapping[Path, os.stat_result]) -> None:
         path, look = one.file.path, looks[one.file.path]
-        # Where a hard link is not safe, a file that cannot be a reflink is copied, and then left as it is.
+        # Where a hard link is not safe, a file that cannot be a reflink is copied, and then left unchanged.
         copy = one.copied or HARDLINK not in one.ways
         intake = Intake(self._library.root, self._library.path, lambda size: self._on_event(Read(size)), copy=copy)
         known = look if one.hash.is_certain(look) else None

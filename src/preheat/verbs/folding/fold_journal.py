@@ -85,7 +85,7 @@ class FoldJournal:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = take(self.path.with_suffix(".lock"), 0o600)
         if lock is None:
-            raise Busy("another preheat process is folding files", hint="wait for it, then type the same again")
+            raise Busy("another preheat process is folding files", hint="wait for it, then run the same command again")
         try:
             self.entries = self._read()
             yield
@@ -173,7 +173,8 @@ class FoldJournal:
 
     def _trouble(self, error: OSError) -> LibraryError:
         return LibraryError(
-            f"{self.path}, the journal of folded files: {why(error)}", hint="nothing was changed: mend that first"
+            f"{self.path}, the journal of folded files: {why(error)}",
+            hint="nothing was changed; make the journal readable and writable first",
         )
 
 

@@ -1,4 +1,4 @@
-"""Fold plan: what lies in the apps' model folders, what of it twice, and what becomes a link; changes nothing."""
+"""Fold plan: the files in apps' model folders, which are duplicates, and which become links; changes nothing."""
 
 import functools
 import os
@@ -29,7 +29,7 @@ HASHING = "hash"
 
 @dataclass(frozen=True, slots=True)
 class FoldFile:
-    """A model file, its hash, and what becomes of it: LINKED already, to FOLD, or LEFT as it is for `reason`.
+    """A model file, its hash, and what becomes of it: LINKED already, to FOLD, or LEFT unchanged for `reason`.
 
     `ways`: the kinds of link that its apps accept and its filesystem may support, in order of preference. `copied`: its
     bytes are on another filesystem than the library, which needs a copy of them; if it is LEFT, `--copy` would do that.
@@ -78,7 +78,7 @@ class ModelGroup:
 
     @property
     def after(self) -> int:
-        """Return the bytes on disk after folding: of one blob, and of each file that is left as it is."""
+        """Return the bytes on disk after folding: of one blob, and of each file that is left unchanged."""
         left = [one for one in self.files if one.state == LEFT]
         shared = len(left) < len(self.files) or self.in_library
         one = self.in_library or min(one.file.blocks for one in self.files)

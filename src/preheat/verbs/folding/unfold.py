@@ -48,7 +48,7 @@ class Unfolded:
 
 
 def unfold(library: Library, journal: FoldJournal, on_event: Listener) -> Unfolded:
-    """Restore all files of the journal. Files that are no links any more are left as they are, and forgotten.
+    """Restore all files of the journal. Files that are no links any more are left unchanged, and forgotten.
 
     Raise NoSpace before anything is changed if a disk has too little free space, Busy if another process folds.
     """

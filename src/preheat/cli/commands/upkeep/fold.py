@@ -64,7 +64,7 @@ def _undo(options: argparse.Namespace, wiring: Wiring) -> int:
     }
     sentence = f"{say_count(done.restored, 'file')} restored, {say_size(done.copied)} copied"
     if done.changed:
-        sentence += f"; {say_count(done.changed, 'file')} changed or removed since, left as they are"
+        sentence += f"; {say_count(done.changed, 'file')} changed or removed since, left unchanged"
     _finish(wiring, options, done.left, sentence, figures)
     return 0
 
@@ -76,13 +76,13 @@ def _finish(
     sentence: str,
     figures: dict[str, object],
 ) -> None:
-    """Print the result. Raise Incomplete if files were left as they are, for scripts that check the exit status."""
+    """Print the result. Raise Incomplete if files were left unchanged, for scripts that check the exit status."""
     if left:
         reasons = "; ".join(f"{say_path(path)}: {reason}" for path, reason in left[:_FEW])
         more = f"; and {len(left) - _FEW} more" if len(left) > _FEW else ""
         raise Incomplete(
-            f"{say_count(len(left), 'file')} left as they are: {reasons}{more} ({sentence})",
-            hint="stop the programs that use these files, or mend the cause, and type the same again",
+            f"{say_count(len(left), 'file')} left unchanged: {reasons}{more} ({sentence})",
+            hint="stop the programs that use these files, or remove the cause, and run the same command again",
             figures=figures,
         )
     wiring.console.done(figures, sentence if options.verbosity else "")
