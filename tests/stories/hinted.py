@@ -30,7 +30,7 @@ TYPED = {
     "preheat adopt ~/.cache/huggingface": "preheat adopt ~/.cache/huggingface",
     "preheat lock": "preheat lock",
     "to pin the files: preheat lock; or pull without --from": "preheat lock",
-    "run preheat verify": "preheat verify",
+    "to find the damaged blobs: preheat verify": "preheat verify",
     "preheat lock {}": "preheat lock preheat.toml",
     "preheat lock --check --replay": "preheat lock --check --replay",
     "to update it: preheat lock": "preheat lock",

@@ -51,8 +51,9 @@ def plan_export(
         else:
             models.append(session.library.require(Ref.parse(words)))
     names = [app.name for app in apps]
-    if len(set(names)) < len(names):
-        raise UsageError(f"two recipes are named {names[0]}", hint="export them one after the other")
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise UsageError(f"two recipes are named {twice}", hint="export each to a bundle of its own")
     with contextlib.ExitStack() as closing:
         earlier = None
         if since:

@@ -53,11 +53,10 @@ class Guarding:
     Times are in seconds; addresses are `HOST:PORT`; an empty string means none. `ready`: the ready probe, replaces the
     recipe's. `alive`: the liveness probe. `front`: the app's public address, held by the guard; with `standby`, a new
     instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
-    read what the start reads, the weights and what the lock lists besides, into the page cache while the app starts.
-    `memory_snapshot`: restore the app from its memory
-    snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md). `idle_after_s`: save and
-    end the app when no client has been connected to its front for so long; the next client restores it; 0: never.
-    `port`: the port at which the app listens, if the recipe says how it takes it.
+    read the start list of the lock and the weights into the page cache while the app starts. `memory_snapshot`: restore
+    the app from its memory snapshot instead of starting it, and make one if there is none (docs/memory-snapshots.md).
+    `idle_after_s`: save and end the app when no client has been connected to its front for so long; the next client
+    restores it; 0: never. `port`: the port at which the app listens, if the recipe says how it takes it.
     """
 
     pull: bool = False
@@ -171,9 +170,9 @@ def _with_snapshots(recipe: Recipe, session: Session, guarding: Guarding) -> boo
     wanted = guarding.memory_snapshot or recipe.memory_snapshot
     if guarding.idle_after_s and not wanted:
         raise UsageError("only an app whose memory is saved can be ended when idle", hint="add --memory-snapshot")
-    if wanted and recipe.hub:
-        session.on_event(Noted("no memory snapshots", "the app asks a hub on a port that is another one at each start"))
-    return wanted and not recipe.hub
+    if wanted and recipe.why_not_saved:
+        session.on_event(Noted("no memory snapshots", recipe.why_not_saved))
+    return wanted and not recipe.why_not_saved
 
 
 def _memory_policy(

@@ -65,18 +65,24 @@ def status(*, session: Session | None = None) -> Status:
 
 def pin(*refs: str, session: Session | None = None) -> tuple[Ref, ...]:
     """Keep these versions from `prune`, `remove` and a mirror's size cap; return them with their commits."""
+    from preheat.library.blobs.disk_errors import disk
+
     library = (session or Session()).library
     snapshots = _recorded(refs, library)
-    for snapshot in snapshots:
-        library.pins.add(snapshot)
+    with disk(library.root):
+        for snapshot in snapshots:
+            library.pins.add(snapshot)
     return tuple(snapshot.ref.at(snapshot.commit) for snapshot in snapshots)
 
 
 def unpin(*refs: str, session: Session | None = None) -> tuple[Ref, ...]:
     """Undo `pin`; return the versions, with their commits, that were pinned."""
+    from preheat.library.blobs.disk_errors import disk
+
     library = (session or Session()).library
     snapshots = _recorded(refs, library)
-    return tuple(snapshot.ref.at(snapshot.commit) for snapshot in snapshots if library.pins.remove(snapshot))
+    with disk(library.root):
+        return tuple(snapshot.ref.at(snapshot.commit) for snapshot in snapshots if library.pins.remove(snapshot))
 
 
 def verify(*refs: str, since_s: float = 0.0, mend: bool = False, session: Session | None = None) -> VerifyResult:

@@ -146,9 +146,7 @@ class Ref:
         match self.hub:
             case "url":
                 return self.repo
-            case "zip" | "tar":
-                return f"{self.hub}:{self.repo}"
-            case "file" | "oci":
+            case "zip" | "tar" | "file" | "oci":
                 return f"{self.hub}:{self.repo}"
         prefix = "" if self.kind == MODEL else f"{self.kind}s/"
         revision = "" if self.revision == self.branch else f"@{self.revision}"

@@ -9,9 +9,8 @@ from preheat.core.cache_variables import XDG_CACHE_HOME
 from preheat.desk.app_settings import SettingsFile, settings_of, settings_of_user
 from preheat.desk.model_apps import APPS, OTHER, ModelApp, app_named
 
-_DEPTH = (
-    4  # folders below the user's home in which an installation is looked for: ~/StabilityMatrix/Data/Packages/ComfyUI
-)
+# Levels below the user's home at which installations are found, as in ~/StabilityMatrix/Data/Packages/ComfyUI.
+_DEPTH = 4
 _MOST_FOLDERS = 20_000
 # Folders that contain no installations, and may be large.
 _SKIPPED = frozenset(("node_modules", "site-packages", "venv", "env", "__pycache__", "models", "Models", "outputs"))

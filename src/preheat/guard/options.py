@@ -47,9 +47,8 @@ class GuardSetup:
     """The guard's addresses and files around an app; an empty value disables the feature.
 
     `publish` makes the app's port reachable from outside a container (guard/net/published_port.py): `port`, or that of
-    the probe if it is 0.
-    `start_list` is what the app's start reads besides its weights; `warm` is a file that lists ranges of files. They
-    are read into the page cache while the app starts, and the files in `weights` after them.
+    the probe if it is 0. `start_list` is what the app's start reads besides its weights; `warm` is a file that lists
+    ranges of files. They are read into the page cache while the app starts, and the files in `weights` after them.
     `hub` is a file of prepared answers, served to the app in place of its hubs (guard/net/prepared_answers.py).
     `memory` is where the app's memory snapshots are; None to make and restore none.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
-from preheat.core.events import Event, Listener, Read, Reading
+from preheat.core.events import Listener, Read, Reading
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.core.units import say_size
@@ -25,10 +25,6 @@ _MOST_KNOWN = 10_000
 _WORTH_SHOWING = 100_000_000  # bytes to hash, which takes about a second on a slow disk
 
 
-def _silent(event: Event) -> None:
-    """Ignore an event."""
-
-
 @dataclass(frozen=True, slots=True)
 class Folder:
     """Resolve `file:` refs; the commit is a hash of the file list, so it changes only when the files change.
@@ -38,7 +34,7 @@ class Folder:
     """
 
     round_trip_s = 0.0
-    on_event: Listener = _silent
+    on_event: Listener = lambda _: None
     _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 

@@ -95,6 +95,11 @@ class Recipe:
             return ""
         return quote(str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path))
 
+    @property
+    def why_not_saved(self) -> str:
+        """Return why the app's memory cannot be saved, as far as the recipe shows; empty if it can."""
+        return "the app's hub has another port at each start" if self.hub else ""
+
     def place_of(self, need: Need) -> Path:
         """Return the folder of a need that has an `at`. Raise UsageError for a place that is unknown here."""
         return (self.places or Places(self.folder)).expand(need.at)

@@ -88,9 +88,7 @@ def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_ev
 
 def _memory(recipe: Recipe | None, environ: Mapping[str, str], on_event: Listener) -> str:
     """Return why no memory snapshots can be made here, "" if they can."""
-    reason = why_not(environ)
-    if not reason and recipe is not None and recipe.hub:
-        reason = "the app asks a hub on a port that is another one at each start"
+    reason = why_not(environ) or (recipe.why_not_saved if recipe is not None else "")
     on_event(
         Noted("memory snapshots", f"not possible: {reason}" if reason else "possible: preheat run --memory-snapshot")
     )

@@ -15,6 +15,7 @@ from preheat.guard.memory_snapshot.freeze import Freezable, freeze
 from preheat.guard.memory_snapshot.intact import Unusable
 from preheat.guard.memory_snapshot.restore import Restorable
 from preheat.guard.memory_snapshot.saved_memory import read_saved
+from preheat.guard.process.process import CannotRestore
 from preheat.proof.start.trial import Instruments, TimedStart, await_ready, measured, read_first, running, use_once
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ _WITHOUT = "leave out thawed in --conditions"
 def require_freezing(recipe: Recipe, environ: Mapping[str, str]) -> None:
     """Raise UsageError if no memory snapshot of this app can be made on this machine."""
     reason = why_not(environ)
-    if recipe.hub:
-        reason = "the app asks a hub on a port that is another one at each start"
+    if recipe.why_not_saved:
+        reason = recipe.why_not_saved
     elif recipe.ready.startswith("line:"):
         reason = "a restored app does not print its ready line again"
     if reason:
@@ -50,7 +51,7 @@ class Thaw:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], folder: Path, code: Sequence[str], evict: Callable[[], object]) -> Thaw:
-        """Return it with the CRIU that is found with these variables. Raise AppError."""
+        """Find CRIU by these variables; return a Thaw that uses it. Raise AppError if it is missing."""
         try:
             return cls(Criu.find(environ), folder, code, evict)
         except CannotFreeze as error:
@@ -74,8 +75,11 @@ class Thaw:
                 raise AppError(f"the app's memory could not be saved: {error}", hint=_WITHOUT) from error
         os.sync()  # pages that are not yet on disk cannot be evicted
         self.evict()
-        with running(app, None, self._find) as (process, began):
-            return measured(app, first, ready_within_s, instruments, process, began)
+        try:
+            with running(app, None, self._find) as (process, began):
+                return measured(app, first, ready_within_s, instruments, process, began)
+        except CannotRestore as error:
+            raise AppError(f"the app's memory snapshot: {error}", hint=_WITHOUT) from error
 
     def _find(self) -> Restorable | None:
         try:

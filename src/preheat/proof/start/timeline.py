@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 COLD, PRELOADED, WARM, RESTART, THAWED = CONDITIONS = ("cold", "preloaded", "warm", "restart", "thawed")
-EVERYWHERE = (COLD, PRELOADED, WARM, RESTART)  # THAWED requires root and CRIU
+EVERYWHERE = (COLD, PRELOADED, WARM, RESTART)  # THAWED requires CRIU
 OFFLINE = (PRELOADED, WARM, RESTART)
 
 

@@ -18,7 +18,7 @@ from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.own_probe import own_probe
-from preheat.guard.process.process import CannotRestore, CannotStart, Output, Process
+from preheat.guard.process.process import CannotStart, Output, Process
 from preheat.guard.witness.connections import Witness
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.start.import_times import ImportLog, read_notes
@@ -97,7 +97,8 @@ def running(
 ) -> Iterator[tuple[Process, float]]:
     """Start the app, yield the process and its start time, and stop it at the end.
 
-    If `find` returns a memory snapshot, the app is restored from it; the time of `find` belongs to the start.
+    If `find` returns a memory snapshot, the app is restored from it; the time of `find` belongs to the start. Raise
+    AppError if the app cannot be started, CannotRestore if it cannot be restored.
     """
     port = port_of(app.ready)
     holder = port_taken(port) if port is not None else None
@@ -108,8 +109,6 @@ def running(
         process = Process(app, output=_QUIET, witness=witness, saved=find())
     except CannotStart as error:
         raise AppError(str(error), hint="check the command") from error
-    except CannotRestore as error:
-        raise AppError(f"the app's memory snapshot: {error}", hint="leave out thawed in --conditions") from error
     try:
         yield process, began
     except BaseException:

@@ -33,9 +33,8 @@ class BuildOrder:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
     `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
-    `port` is the app's port in the container, None for the recipe's.
-    `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
-    None for an image that is pushed to a registry.
+    `port` is the app's port in the container, None for the recipe's. `layer_size` is the maximum layer size in bytes, 0
+    for no limit. `at` is the path that is written on this machine, None for an image that is pushed to a registry.
     """
 
     recipe: Recipe
@@ -50,5 +49,5 @@ class BuildOrder:
 
     @property
     def serves_hub(self) -> bool:
-        """Whether the guard serves the app's hub in the container."""
+        """Return whether the guard serves the app's hub in the container."""
         return self.recipe.hub and not names_hub(self.recipe.env)

@@ -131,7 +131,7 @@ def guard_file() -> bytes:
 
 
 def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes = b"", hub: str = "") -> Group:
-    """Return the group of folders, lock, guard, what it reads ahead, and its hub's answers; three may be empty."""
+    """Return the group of folders, lock, guard, start list and hub's answers; the last three may be empty."""
     entries = [file_entry(LOCK, lock.encode())]
     if guard:
         entries.append(file_entry(GUARD, guard, executable=True))

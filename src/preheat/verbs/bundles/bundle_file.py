@@ -10,6 +10,8 @@ from preheat.disk.regular_file import open_regular, why
 from preheat.oci.layers.tar_reader import FILE, Damaged, TarEntries
 from preheat.verbs.bundles.bundle_index import FOLDER, INDEX, LARGEST_INDEX, BundleIndex, blob_name, read_index
 
+_FIRST = "name the file, or all pieces, as export wrote them"
+
 
 class BundleFile:
     """A bundle, open for reading. Raise UsageError for files that are no bundle, or not all of it.
@@ -152,6 +154,3 @@ class _Position:
         while left and (count := self._bundle._read_at(self._at, left)):
             self._at, left = self._at + count, left[count:]
         return bytes(body[: size - len(left)])
-
-
-_FIRST = "name the file, or all pieces, as export wrote them"

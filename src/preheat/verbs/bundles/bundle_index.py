@@ -15,6 +15,7 @@ FOLDER = "preheat-bundle"
 INDEX = f"{FOLDER}/index.json"
 VERSION = 1
 LARGEST_INDEX = 256 << 20  # bytes; 300,000 files need 60 MB
+_NEWER = "install a newer preheat"
 
 
 class _ModelForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,9 +103,6 @@ def read_index(body: bytes, of: str) -> BundleIndex:
     if any(not name or name.startswith(".") or "/" in name or "\0" in name for name in form.apps) or form.piece < 0:
         raise UsageError(f"{of} is not a valid bundle: invalid names", hint="export it again")
     return BundleIndex(models, blobs, tuple(form.apps), form.since, form.piece)
-
-
-_NEWER = "install a newer preheat"
 
 
 def _model(form: _ModelForm) -> BundleModel:

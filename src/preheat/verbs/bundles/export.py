@@ -157,7 +157,7 @@ def _write(content: Layer, path: Path, start: int, size: int, on_bytes: OnBytes)
         except FileExistsError as error:
             raise Occupied(f"{path} exists already", hint="choose another --output", paths=(str(path),)) from error
         except ImageError as error:
-            raise LibraryError(error.message, hint="run preheat verify") from error
+            raise LibraryError(error.message, hint="to find the damaged blobs: preheat verify") from error
         finally:
             os.close(out)
             with suppress(OSError):

@@ -26,6 +26,7 @@ from preheat.verbs.registries.layer_files import (
 _LOCK, _LARGEST_LOCK = f"{HOME}/preheat.lock", 256 << 20
 _PARALLEL = 8
 _DEEPEST = 2  # an index may point to a second index, but not deeper
+_NO_LOCK = "to pin the files: preheat lock; or pull without --from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,6 @@ class ImageFiles:
                     chosen = index[0]
                 document = self.source.document(chosen.digest)
         return read_manifest(document, self.source.name)
-
-
-_NO_LOCK = "to pin the files: preheat lock; or pull without --from"
 
 
 def _raw(layer: Descriptor) -> tuple[LayerFile, ...]:

@@ -28,6 +28,7 @@ _MOST_RATIO = 100  # unpacked to compressed; texts reach 10
 _HEX = re.compile(r"(?:[0-9a-f]{64}|[0-9a-f]{40})")
 _PATHS = ("org.cncf.model.filepath", "org.cnai.model.filepath")
 _RAW = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.[a-z.]*v1\.raw")
+_UNPACKED = "push the image with uncompressed layers, as `build` does; or pull without --from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,6 @@ def files_by_download(layer: Descriptor, content: Content, aside: Path | None) -
                 found.append(_kept(layer, entry, entries, spool))
         spool.flush()
         return tuple(found)
-
-
-_UNPACKED = "push the image with uncompressed layers, as `build` does; or pull without --from"
 
 
 def _files(entries: Iterator[TarEntry]) -> Iterator[TarEntry]:
