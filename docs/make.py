@@ -66,12 +66,14 @@ variable counts as one that is not set.
 SET = """
 Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`), and
 `XDG_STATE_HOME` what does not belong in the library (default `~/.local/state`): views of a library that cannot be
-written, notes of running apps and mirrors, journals of files that a proof has moved. `NO_COLOR`, `FORCE_COLOR`, `TERM`
+written, notes of running apps and mirrors, journals of files that a proof has moved or [fold](fold.md) has made links,
+and the hashes that `fold` remembers. `NO_COLOR`, `FORCE_COLOR`, `TERM`
 and `COLUMNS` say what the terminal can show.
 
-Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name, `run` the CRIU of
-[memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names. `build` writes archives for podman and docker to
-`TMPDIR` (default `/var/tmp`).
+Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name; `run`, `prove`,
+`doctor` and `serve-config systemd` the CRIU of [memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names;
+`fold` the variables in its [table of apps](fold.md#apps-and-the-links-that-are-safe-for-each). `build` writes archives
+for podman and docker to `TMPDIR` (default `/var/tmp`).
 
 ## Behind a proxy
 
@@ -212,7 +214,8 @@ def exit_codes() -> Iterator[str]:
     yield ERRORS
     yield from ("| status | kind | when |", "|---|---|---|", "| 0 | | done |")
     yield from sorted(rows(errors.PreheatError), key=lambda row: int(row.split("|")[1]))
-    yield "| 130 | | interrupted with Ctrl-C; what arrived is kept |"
+    yield "| 130 | | interrupted with Ctrl-C; temporary files are removed, and the hint names what is kept |"
+    yield "| 143 | | the same by SIGTERM; `mirror` stops gracefully after either signal, and ends with 0 |"
     yield "| 128 + N | | `run` only: signal N asked it to stop its app (143: SIGTERM) |"
     yield RUN
 
