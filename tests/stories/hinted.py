@@ -80,6 +80,10 @@ FOLLOWED = {
         "tests.stories.test_pull_from_images",
         "test_without_a_lock_the_image_lists_the_files",
     ),
+    "to place it by hand: preheat view {} DIR REF": (
+        "tests.stories.test_app_views",
+        "test_a_recipe_cannot_have_a_view_that_depends_on_what_the_files_are",
+    ),
     "preheat prove --json > old.json": ("tests.stories.test_prove_judges", "test_a_slower_app_is_flagged"),
     "preheat pull {} --endpoint made=URL; URL is a mirror of the library that has it": (
         "tests.stories.test_unpacked_and_made",

@@ -49,10 +49,10 @@ def plan_pull(
     """
     from pathlib import Path
 
-    from preheat.api.pulling import plan_all
+    from preheat.api.pulling import folder_view, plan_all
 
     session = session or Session()
-    placed = [(session.view(kind), Path(folder).absolute()) for kind, folder in (views or {}).items()]
+    placed = [(folder_view(kind, session), Path(folder).absolute()) for kind, folder in (views or {}).items()]
     plan = plan_all(what, session, files, placed)
     if measured:
         from preheat.verbs.pull_rate import with_rates
@@ -67,13 +67,14 @@ def plan_view(
     """Return the plan to place models from the library in a folder: the bytes to copy, and files in the way."""
     from pathlib import Path
 
+    from preheat.api.pulling import folder_view
     from preheat.core.ref import Ref
     from preheat.verbs.placing.view_plan import plan_views
     from preheat.verbs.view import site_at
 
     session = session or Session()
     library, permissions = session.library, session.permissions
-    at, layout = Path(folder).absolute(), session.view(kind)
+    at, layout = Path(folder).absolute(), folder_view(kind, session)
     # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
     snapshots = [library.require(Ref.parse(words), list(files)) for words in refs]
     snapshots.sort(key=lambda one: not one.ref.pinned)

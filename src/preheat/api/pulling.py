@@ -18,6 +18,7 @@ from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import carry_out, resolve_policy
 from preheat.verbs.pull_plan import NeedPlan, plan_need, plan_pull
+from preheat.views.view_protocol import AppView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,28 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
         needs += some
         sites += theirs
     if views:
-        sites += _sites_at(views, [need.files for need in needs if need.files is not None], session)
-        needs = [_late(need, partial(_late_sites_at, views, session)) for need in needs]
+        plain = [(view, at) for view, at in views if not isinstance(view, AppView)]
+        apps = [(view, at) for view, at in views if isinstance(view, AppView)]
+        sites += _sites_at(plain, [need.files for need in needs if need.files is not None], session)
+        needs = [_late(need, partial(_late_sites_at, plain, session)) for need in needs]
+        if apps:
+            # An app's view depends on what is in the files: until they are in the library, it cannot be planned.
+            here = [one.files for one in needs if one.files is not None and not session.library.missing(one.files)]
+            sites += _sites_at(apps, here, session)
+            needs = [one if one.files in here else _after(one, partial(_late_sites_at, apps, session)) for one in needs]
     return _planned(needs, sites, session, left)
+
+
+def folder_view(kind: str, session: Session) -> View:
+    """Return the layout `kind` for a folder that the user names; those of apps read the files in the library.
+
+    Raise UsageError for an unknown layout, or for a kind of model that the layout cannot have.
+    """
+    from preheat.views.app_layouts.model_reader import ModelReader
+    from preheat.views.view_names import choose_folder_view
+
+    reader = ModelReader(session.library.path, session.settings.model_kind)
+    return choose_folder_view(kind, session.settings.link, reader)
 
 
 def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
@@ -187,8 +207,11 @@ def _plan_recipe(recipe: Recipe, session: Session, left: list[OptionalMissing]) 
 
 def _late(plan: NeedPlan, sites: LateSites) -> NeedPlan:
     """Let the plan return the views of an archive's members once they are known; other plans have theirs already."""
-    if plan.files is not None:
-        return plan
+    return plan if plan.files is not None else _after(plan, sites)
+
+
+def _after(plan: NeedPlan, sites: LateSites) -> NeedPlan:
+    """Let the plan return these views too once its files are in the library."""
     before = plan.late
     return replace(plan, late=lambda snapshot: [*(before(snapshot) if before else ()), *sites(snapshot)])
 

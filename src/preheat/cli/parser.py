@@ -272,7 +272,9 @@ _VERBS = (
         """\
   preheat view hf-cache ./cache openai/whisper-tiny.en
   preheat view modelscope-old ~/.cache/modelscope/hub ms:iic/SenseVoiceSmall
-  preheat view flat ./checkpoints hf:IndexTeam/IndexTTS-2 --link reflink""",
+  preheat view flat ./checkpoints hf:IndexTeam/IndexTTS-2 --link reflink
+  preheat view comfyui ~/ComfyUI stabilityai/stable-diffusion-xl-base-1.0 --files 'sd_xl_base_1.0.safetensors'
+  preheat view ollama ~/.ollama/models bartowski/Llama-3.2-1B-Instruct-GGUF --files '*Q4_K_M.gguf'""",
     ),
     (
         "mirror",

@@ -32,6 +32,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         "connections": int,
         "limit_rate": read_size,
         "link": str,
+        "model_kind": str,
         "locked": bool,
         "optional": bool,
         "unsafe_files": str,

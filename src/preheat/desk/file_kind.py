@@ -43,13 +43,15 @@ _TEXT_ENCODERS = frozenset(("t5", "t5encoder", "clip"))
 class FileKind:
     """What a file is: one of the kinds in `model_apps`, or empty; its `format`, and the names that it gives itself.
 
-    `architecture` is GGUF's `general.architecture` or the modelspec's; `title` the model's name.
+    `architecture` is GGUF's `general.architecture` or the modelspec's; `title` the model's name, and `size_label`
+    GGUF's word for the number of its parameters, such as 7B.
     """
 
     kind: str = ""
     format: str = ""
     architecture: str = ""
     title: str = ""
+    size_label: str = ""
 
 
 @dataclass(slots=True)
@@ -103,7 +105,8 @@ def _of_keys(form: str, header: _Header) -> FileKind:
 def _of_gguf(values: dict[str, str]) -> FileKind:
     architecture = values.get("general.architecture", "")
     kind = UNET if architecture in _IMAGE_MODELS else CLIP if architecture in _TEXT_ENCODERS else GGUF
-    return FileKind(kind, GGUF, _short(architecture), _short(values.get("general.name", "")))
+    title, size = values.get("general.name", ""), values.get("general.size_label", "")
+    return FileKind(kind, GGUF, _short(architecture), _short(title), _short(size))
 
 
 def _gguf_values(body: bytes) -> dict[str, str]:

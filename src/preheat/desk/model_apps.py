@@ -34,6 +34,19 @@ _ANY: tuple[LinkKind, ...] = ("reflink", "hardlink", "symlink")
 CHECKPOINT, LORA, VAE, CONTROLNET, CLIP, CLIP_VISION = "checkpoint", "lora", "vae", "controlnet", "clip", "clip-vision"
 UNET, EMBEDDING, UPSCALER, HYPERNETWORK, GGUF = "unet", "embedding", "upscaler", "hypernetwork", "gguf"
 LANGUAGE = "language-model"  # of transformers; apps keep it as a folder
+KINDS = (
+    CHECKPOINT,
+    LORA,
+    VAE,
+    CONTROLNET,
+    CLIP,
+    CLIP_VISION,
+    UNET,
+    EMBEDDING,
+    UPSCALER,
+    HYPERNETWORK,
+    GGUF,
+)  # that a file can have
 
 
 @dataclass(frozen=True, slots=True)

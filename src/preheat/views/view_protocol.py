@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from preheat.core.digest import Digest
 from preheat.core.snapshot import File, Snapshot
@@ -105,3 +105,27 @@ class View(Protocol):
 
     def environ(self, at: Path) -> dict[str, str]:
         """Return the variables that make the layout's own client look below `at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SortedFile:
+    """Where an app's view has a model file, by its `kind`: at `at`, or not at all, for the reason `why`."""
+
+    file: File
+    kind: str
+    at: Path | None
+    why: str = ""
+
+    @property
+    def said(self) -> str:
+        """Return the kind and the place as words."""
+        kind = self.kind or "unknown kind"
+        return f"{kind}, at {self.at}" if self.at is not None else f"{kind}, not placed: {self.why}"
+
+
+@runtime_checkable
+class AppView(View, Protocol):
+    """A layout that depends on what the files are, which it reads in the library: they have to be there first."""
+
+    def sort(self, snapshot: Snapshot, at: Path) -> tuple[SortedFile, ...]:
+        """Return the model files of a snapshot with their kinds and places; raise LibraryError for an unread file."""

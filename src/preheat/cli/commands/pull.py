@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from preheat.api.pulling import plan_all, pull_all
+from preheat.api.pulling import folder_view, plan_all, pull_all
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotFound, UsageError
 from preheat.core.units import say_count, say_seconds, say_size
@@ -75,7 +75,7 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
             {"path": str(disk.at), "needed": disk.needed, "free": disk.free, "fits": disk.fits} for disk in plan.disks
         ],
     }
-    figures |= view_facts(views) if views else {"views": [], "own": [], "conflicts": []}
+    figures |= view_facts(views) if views else {"kinds": [], "views": [], "own": [], "conflicts": []}
     wiring.console.done(figures, "\n".join(_lines(plan)))
     plan.require()
     return 0
@@ -110,8 +110,12 @@ def _lines(plan: "PullPlan") -> list[str]:
 
 
 def view_facts(plan: "ViewsPlan") -> dict[str, object]:
-    """Return a plan's views, its conflicts, and the user's files that are in place already, for JSON."""
+    """Return a plan's views, its conflicts, the user's files that are in place, and the kinds of files, for JSON."""
     return {
+        "kinds": [
+            {"file": one.file.path, "kind": one.kind, "path": str(one.at) if one.at else "", "reason": one.why}
+            for one in plan.sorted_files
+        ],
         "views": [
             {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied} for view in plan.views
         ],
@@ -122,7 +126,7 @@ def view_facts(plan: "ViewsPlan") -> dict[str, object]:
 
 def view_lines(plan: "ViewsPlan") -> list[str]:
     """Return the same as sentences, without the views that only link."""
-    lines, copied = [], sum(view.copied for view in plan.views)
+    lines, copied = [f"{one.file.path}: {one.said}" for one in plan.sorted_files], sum(one.copied for one in plan.views)
     if plan.own:
         size = say_size(sum({own.file.digest: own.file.size for own in plan.own}.values()))
         lines.append(f"{size} at the views' paths already (files: {len(plan.own)})")
@@ -176,4 +180,4 @@ def _view_words(words: str, wiring: Wiring) -> "tuple[View, Path]":
     kind, equals, folder = words.partition("=")
     if not equals or not folder:
         raise UsageError(f"{words!r} is not a view and a folder", hint="--view hf-cache=DIR")
-    return wiring.view(kind), Path(folder).absolute()
+    return folder_view(kind, wiring), Path(folder).absolute()

@@ -16,8 +16,13 @@ def pull(verb: argparse.ArgumentParser) -> None:
     add_dir_option(verb)
     _files(verb)
     verb.add_argument(
-        "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
+        "--view",
+        action="append",
+        default=[],
+        metavar="KIND=DIR",
+        help="place a view in DIR: hf-cache=DIR, comfyui=DIR; repeatable",
     )
+    _model_kind(verb)
     _hf_words(verb)
     verb.add_argument(
         "--from",
@@ -57,13 +62,25 @@ def view(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "kind",
         metavar="KIND",
-        help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
+        help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub; or an app, "
+        "which gets each file in its folder for the kind of model: comfyui, comfyui-paths, a1111, forge, sdnext, "
+        "swarmui, fooocus, invokeai, stability-matrix, gpt4all, text-generation-webui, llama-cpp, lm-studio or ollama",
     )
     verb.add_argument("at", metavar="DIR", help="the folder to place it in")
     verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
     _files(verb)
+    _model_kind(verb)
     verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
     add_link_option(verb)
+
+
+def _model_kind(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--model-kind",
+        metavar="KIND",
+        help="in the view of an app: what the files are (checkpoint, lora, vae, controlnet, clip, clip-vision, unet, "
+        "embedding, upscaler, hypernetwork or gguf), in place of what they say themselves",
+    )
 
 
 def _files(verb: argparse.ArgumentParser) -> None:

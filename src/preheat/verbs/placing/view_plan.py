@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.core.events import Adopted, Listener
+from preheat.core.events import Adopted, Listener, Noted
 from preheat.core.placement import THEIRS
 from preheat.core.snapshot import File
 from preheat.library.digest_check import with_known_digests
@@ -17,9 +17,10 @@ from preheat.verbs.placing.place import NOT_FREE, claimed_sites, lay_out, place_
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
 from preheat.verbs.upkeep.cached_files import is_copied, take_file
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
+from preheat.views.names import renamed
 from preheat.views.path_state import see
 from preheat.views.placer import Placer, Untouched
-from preheat.views.view_protocol import Piece, PlacedFile
+from preheat.views.view_protocol import AppView, Piece, PlacedFile, SortedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ class ViewsPlan:
         return [(view.at, view.copied) for view in self.views if view.copied]
 
     @property
+    def sorted_files(self) -> list[SortedFile]:
+        """Return the model files that apps' views sort by what they are, with their kinds and places."""
+        return [
+            one
+            for site in self.sites
+            if isinstance(site.view, AppView)
+            for one in site.view.sort(renamed(site.snapshot, site.to), site.at)
+        ]
+
+    @property
     def copied_in(self) -> int:
         """Return the bytes of the user's files that will be copied into the library."""
         return sum({one.file.digest: one.copied for one in self.own}.values())
@@ -104,7 +115,9 @@ class ViewsPlan:
         return ways.keys()
 
     def place(self, library: Library, on_event: Listener) -> dict[str, str]:
-        """Place the views; return and raise as `place_sites` does."""
+        """Place the views, and report the kinds of sorted files; return and raise as `place_sites` does."""
+        for one in self.sorted_files:
+            on_event(Noted(one.file.path, one.said))
         sites = [replace(site, snapshot=with_known_digests(library, site.snapshot)) for site in self.sites]
         return place_sites(sites, library, on_event, self.permissions)
 
