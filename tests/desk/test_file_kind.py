@@ -134,14 +134,26 @@ def test_hostile_header_has_no_kind_and_takes_little_memory(tmp_path: Path, name
     assert peak < 64 << 20
 
 
-def test_zip_bomb_is_read_in_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_bomb_is_read_in_part(tmp_path: Path, method: int) -> None:
     path = tmp_path / "bomb.ckpt"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a/data.pkl", b"\x80\x02" + bytes(200 << 20))
     tracemalloc.start()
     assert read_kind(path).kind == ""
     assert tracemalloc.get_traced_memory()[1] < 128 << 20
     tracemalloc.stop()
+
+
+@given(st.integers(30, 4000), st.integers(0, 255))
+def test_damaged_zip_has_a_kind_or_none(tmp_path_factory: pytest.TempPathFactory, at: int, byte: int) -> None:
+    path = tmp_path_factory.mktemp("any") / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({f"key.{number}": number for number in range(2000)}))
+    body = bytearray(path.read_bytes())
+    body[at % len(body)] = byte
+    path.write_bytes(body)
+    read_kind(path)
 
 
 @given(

@@ -11,6 +11,7 @@ import os
 import pickletools
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,19 @@ _MOST_DIRECTORY = 4 << 20  # bytes of a ZIP's list of members
 _MOST_STRINGS = 200_000
 _MOST_PICKLES = 6  # in an old torch file: magic number, protocol, system, and then the object
 _LONGEST = 200  # characters of a name
+# What the readers of these formats raise for files that are damaged or hostile.
+_MALFORMED = (
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    msgspec.DecodeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# torch stores; a reader of ZIPs unpacks the other methods without a bound.
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Types of values in GGUF, by number, with their sizes in bytes: uint8 … bool, and from 10 on uint64, int64, float64.
 _GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
@@ -74,7 +88,7 @@ def read_kind(path: Path) -> FileKind:
                 return _of_keys(TORCH, _Header(set(_pickle_strings(file.read(_MOST_PICKLE)))))
             if len(start) > 8 and start[8:9] == b"{":
                 return _of_keys(SAFETENSORS, _safetensors_header(file))
-        except (ValueError, RecursionError, msgspec.DecodeError, struct.error, zipfile.BadZipFile, NotImplementedError):
+        except _MALFORMED:
             return FileKind()
     return FileKind()
 
@@ -159,7 +173,7 @@ def _zip_strings(file: BinaryIO) -> set[str]:
     file.seek(0)
     with zipfile.ZipFile(file) as archive:
         member = next((one for one in archive.infolist() if one.filename.endswith("/data.pkl")), None)
-        if member is None or member.flag_bits & 1:
+        if member is None or member.flag_bits & 1 or member.compress_type not in _BOUNDED:
             return set()
         with archive.open(member) as pickle:
             return set(_pickle_strings(pickle.read(_MOST_PICKLE)))
