@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -212,6 +213,54 @@ def test_files_of_another_user_are_left(preheat: Preheat, home: Path) -> None:
         assert told.status == 0, told.out
         assert reasons(told)[str(path)].startswith("it belongs to user ")
         assert (path.stat().st_uid, path.stat().st_nlink) == (12345, 1)
+
+
+@pytest.fixture
+def public() -> Iterator[Preheat]:
+    """A user whose home, with the library in it, everybody can reach."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        public = Preheat(Path(folder), "https://127.0.0.1:9")
+        yield public
+        public.close()
+
+
+def readable(preheat: Preheat) -> list[Path]:
+    """Return the models, and blobs with their bytes, that other users can read."""
+    large = [path for path in preheat.folder.rglob("*") if path.is_file() and path.stat().st_size >= MEBI]
+    return [
+        path
+        for path in large
+        if path.stat().st_mode & 0o004 and all(one.stat().st_mode & 0o001 for one in path.parents)
+    ]
+
+
+def test_file_that_only_its_user_can_read_gets_no_new_readers(public: Preheat) -> None:
+    for app in (comfyui, fooocus):
+        write(app(public.folder) / "checkpoints/dream.safetensors", CHECKPOINT, mode=0o600)
+    before = state(public.folder)
+    told = folded(public)
+    assert readable(public) == []
+    assert (state(public.folder), told.last["folded"]) == (before, 0)
+    assert set(reasons(told).values()) == {
+        f"other users cannot read it, but could in {public.library}: use a --library of your own"
+    }
+    # In a library that only this user can reach, they could read only a hard link in the app's folder.
+    public.library.parent.mkdir(parents=True, exist_ok=True)
+    public.library.mkdir(mode=0o700, exist_ok=True)
+    public.library.chmod(0o700)
+    folded(public)
+    assert readable(public) == []
+    for app in (comfyui, fooocus):
+        (app(public.folder).parent).chmod(0o700)
+    assert folded(public).last["folded"] == 2
+    assert readable(public) == []
+
+
+def test_file_whose_bytes_others_can_read_anyway_is_folded(public: Preheat) -> None:
+    write(comfyui(public.folder) / "checkpoints/dream.safetensors", CHECKPOINT, mode=0o600)
+    write(fooocus(public.folder) / "checkpoints/dream.safetensors", CHECKPOINT)
+    assert folded(public).last["folded"] == 2
 
 
 def test_symlinks_loops_and_broken_ones_do_no_harm(preheat: Preheat, home: Path) -> None:

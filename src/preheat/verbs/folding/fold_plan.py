@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pwd
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,13 @@ from preheat.core.units import say_size
 from preheat.desk.app_folders import AppFolder, AppSurvey
 from preheat.desk.file_kind import read_kind
 from preheat.desk.model_apps import ModelApp
-from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import DiskNeed, disk_need, existing
 from preheat.library.library import Library
 from preheat.verbs.folding.fold_journal import LinkAfter
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_files import ModelFile, Unlisted, list_files
 from preheat.verbs.folding.model_hashes import ModelHash, hash_files, unknown_files
-from preheat.views.links import HARDLINK, REFLINK, SYMLINK, possible_ways
+from preheat.verbs.folding.safe_ways import SafeWays
 
 LINKED, FOLD, LEFT = "linked", "fold", "left"
 HASHING = "hash"
@@ -205,7 +203,7 @@ class _Judge:
         self._library = library
         self._linked = linked
         self._copy = copy
-        self._possible: dict[Path, frozenset[str]] = {}
+        self._safe = SafeWays(library.root)
         self._device = existing(library.root).stat().st_dev
 
     def blob(self, digest: str) -> os.stat_result | None:
@@ -219,7 +217,7 @@ class _Judge:
     ) -> FoldFile:
         if blob is not None and (self._is_linked(file) or (blob.st_dev, blob.st_ino) == file.inode):
             return FoldFile(file, known, LINKED)
-        ways, reason = self._ways(file)
+        ways, reason = self._safe.of(file, same, blob)
         apart = file.look.st_dev != self._device
         if ways and apart:
             if blob is None and len({one.inode for one in same}) == 1:
@@ -238,30 +236,6 @@ class _Judge:
         now = (look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
         return then is not None and (then.device, then.inode, then.size, then.mtime_ns) == now
 
-    def _ways(self, file: ModelFile) -> tuple[tuple[str, ...], str]:
-        """Return the ways to link a file; if there are none, the reason."""
-        folder = file.path.parent
-        if file.look.st_uid != os.geteuid():
-            return (), f"it belongs to {_user(file.look.st_uid)}"
-        if not os.access(folder, os.W_OK | os.X_OK):
-            return (), "its folder is read-only"
-        if folder not in self._possible:
-            self._possible[folder] = possible_ways(self._library.root, folder)
-        possible = self._possible[folder]
-        accepted = [way for way in file.apps[0].links if all(way in app.links for app in file.apps)]
-        ways = tuple(way for way in accepted if way in possible)
-        if not possible & {REFLINK, HARDLINK, SYMLINK}:
-            return (), f"its filesystem, {filesystem_of(folder)}, has no links"
-        if not ways:
-            titles = " and ".join(app.title for app in file.apps if SYMLINK not in app.links)
-            return (), f"it is on another filesystem than the library, and {titles} may not accept symlinks"
-        if os.geteuid() == 0 and any(app.rewrites for app in file.apps):
-            # The mode of a blob does not keep root from writing to it.
-            ways = tuple(way for way in ways if way == REFLINK)
-            titles = " and ".join(app.title for app in file.apps if app.rewrites)
-            return ways, f"{titles} may write to it in place, and as root nothing but a reflink protects the other apps"
-        return ways, ""
-
 
 def _on_disk(files: Iterable[FoldFile]) -> int:
     """Return the bytes on disk of the files: each inode once, and reflinks of a blob not at all but for one."""
@@ -277,10 +251,3 @@ def _copied(group: ModelGroup) -> int:
     if group.in_library or any(one.state == LINKED for one in group.files):
         return 0
     return group.size if folded and all(one.copied for one in folded) else 0
-
-
-def _user(number: int) -> str:
-    try:
-        return f"user {pwd.getpwuid(number).pw_name}"
-    except KeyError:
-        return f"user {number}"

@@ -1,0 +1,82 @@
+"""Safe ways: the kinds of link that may replace a model file, so that no app and no other user gains anything by it."""
+
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+from preheat.disk.filesystem import filesystem_of
+from preheat.disk.free_space import existing
+from preheat.disk.readers import Readers, readers, readers_below
+from preheat.verbs.folding.model_files import ModelFile
+from preheat.views.links import HARDLINK, REFLINK, SYMLINK, possible_ways
+
+_BLOB_MODE = 0o444
+
+Ways = tuple[str, ...]
+
+
+class SafeWays:
+    """The ways to link files of apps to blobs of the library at `root`, by the modes that its folders have now."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._possible: dict[Path, frozenset[str]] = {}
+        self._of_blobs = readers_below(existing(root / "blobs" / "sha256"))
+
+    def of(self, file: ModelFile, same: Sequence[ModelFile], blob: os.stat_result | None) -> tuple[Ways, str]:
+        """Return the ways in order of preference; if there are none, the reason.
+
+        `same` are all files with the same bytes, `blob` is the stat result of the blob with them, if there is one.
+        """
+        folder = file.path.parent
+        if file.look.st_uid != os.geteuid():
+            return (), f"it belongs to {_user(file.look.st_uid)}"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return (), "its folder is read-only"
+        if folder not in self._possible:
+            self._possible[folder] = possible_ways(self._root, folder)
+        possible = self._possible[folder]
+        accepted = [way for way in file.apps[0].links if all(way in app.links for app in file.apps)]
+        ways = tuple(way for way in accepted if way in possible)
+        if not possible & {REFLINK, HARDLINK, SYMLINK}:
+            return (), f"its filesystem, {filesystem_of(folder)}, has no links"
+        if not ways:
+            titles = " and ".join(app.title for app in file.apps if SYMLINK not in app.links)
+            return (), f"it is on another filesystem than the library, and {titles} may not accept symlinks"
+        if os.geteuid() == 0 and any(app.rewrites for app in file.apps):
+            # The mode of a blob does not keep root from writing to it.
+            ways = tuple(way for way in ways if way == REFLINK)
+            if not ways:
+                titles = " and ".join(app.title for app in file.apps if app.rewrites)
+                why = "may write to it in place, and as root nothing but a reflink protects the other apps"
+                return (), f"{titles} {why}"
+        return self._without_new_readers(file, same, blob, ways)
+
+    def _without_new_readers(
+        self, file: ModelFile, same: Sequence[ModelFile], blob: os.stat_result | None, ways: Ways
+    ) -> tuple[Ways, str]:
+        """Return those of `ways` by which nobody can read these bytes who cannot now; if there are none, the reason.
+
+        Everybody who can reach a blob can read it, and everybody who can reach a hard link of it.
+        """
+        now = [readers(one.path, one.look, one.look.st_mode) for one in same]
+        if blob is not None:
+            now.append(self._of_blobs)
+        if _is_new(self._of_blobs, now):
+            return (), f"other users cannot read it, but could in {self._root}: use a --library of your own"
+        if HARDLINK in ways and _is_new(readers(file.path, file.look, _BLOB_MODE), now):
+            ways = tuple(way for way in ways if way == REFLINK)
+            return ways, "other users cannot read it, but could if it had the mode of a blob, 0444"
+        return ways, ""
+
+
+def _is_new(some: Readers, now: Sequence[Readers]) -> bool:
+    return all(some.beyond(one) for one in now)
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
