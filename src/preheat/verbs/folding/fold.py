@@ -128,6 +128,9 @@ class _Folding:
                 except OSError as error:
                     self._leave(one.file.path, f"it is gone: {why(error)}")
                     continue
+                if (look.st_uid, look.st_mode) != (one.file.look.st_uid, one.file.look.st_mode):
+                    self._leave(one.file.path, CHANGED)  # other users may read it now, or no more
+                    continue
                 looks[one.file.path] = look
                 befores.append((one.file.path, look_before(one.file.path, group.sha256, look)))
         self._journal.intend(befores)
@@ -155,15 +158,25 @@ class _Folding:
         digest = sha256(group.sha256)
         file = File("model", group.size, digest)
         files = [one for one in _to_fold(group) if one.file.path in looks]
-        while files and not self._library.holds(digest):
+        added: list[FoldFile] = []
+        while files and not self._is_sound(file):
             # The first file becomes the blob; if it cannot, the next one.
-            self._add(files.pop(0), digest, looks)
+            one = files.pop(0)
+            added += [one] if self._add(one, digest, looks[one.file.path]) else []
         with self._library.linking([file]):
-            for one in files:
+            for one in (*added, *files):
                 self._link(one, digest, looks[one.file.path])
 
-    def _add(self, one: FoldFile, digest: Digest, looks: Mapping[Path, os.stat_result]) -> None:
-        path, look = one.file.path, looks[one.file.path]
+    def _is_sound(self, file: File) -> bool:
+        """Return whether the library has the blob of a file, with its bytes: nothing else may have them afterwards."""
+        try:
+            return self._library.holds(file.digest) and self._library.sound_size(file) == file.size
+        except OSError as error:
+            raise disk_trouble(error, self._library.path(file.digest)) from error
+
+    def _add(self, one: FoldFile, digest: Digest, look: os.stat_result) -> bool:
+        """Make the blob of a file; return whether the file is still to be replaced by a link to it."""
+        path = one.file.path
         # Where a hard link is not safe, a file that cannot be a reflink is copied, and then left unchanged.
         copy = one.copied or HARDLINK not in one.ways
         intake = Intake(self._library.root, self._library.path, lambda size: self._on_event(Read(size)), copy=copy)
@@ -174,13 +187,18 @@ class _Folding:
             if type(error) not in (IntegrityError, LibraryError):
                 raise  # such as NoSpace: not a problem of this file
             self._leave(path, error.message)
-            return
+            return False
+        if added.how == "here":  # another process was faster
+            if self._is_sound(File("model", look.st_size, digest)):
+                return True
+            self._leave(path, f"the library's copy of it is corrupt: it is not {digest}")
+            return False
         self._library.seals.note(digest, self._library.path(digest))
         if added.how == "copy":
             self._copied += added.size
-            self._link(one, digest, look)
-            return
+            return True
         self._note(path, added.how, digest)
+        return False
 
     def _link(self, one: FoldFile, digest: Digest, look: os.stat_result) -> None:
         path, blob = one.file.path, self._library.path(digest)
