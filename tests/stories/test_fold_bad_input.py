@@ -1,6 +1,7 @@
 """`fold` where it cannot fold: clear words for each file, and nothing lost."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from preheat import api
+from preheat.core.digest import sha256
 from preheat.core.errors import UsageError
 from preheat.core.events import Event, Noted
+from preheat.library.library import Library
+from preheat.verbs.folding import link_file, unfold
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_hashes import CHANGED, OPEN_FOR_WRITING, hash_file
 from preheat.verbs.folding.running_apps import running_apps
@@ -318,6 +322,64 @@ def test_blob_that_is_corrupt_is_not_given_to_a_file(preheat: Preheat, home: Pat
     told = fold(preheat, "--undo")
     assert told.status == 5
     assert "corrupt" in told.last["not_restored"][0]["reason"]
+
+
+def test_corrupt_blob_of_the_library_replaces_no_file(preheat: Preheat, home: Path) -> None:
+    blob = Library(preheat.library).path(sha256(hashlib.sha256(CHECKPOINT).hexdigest()))
+    write(blob, b"corrupt".ljust(len(CHECKPOINT)), mode=0o444)
+    before = state(home)
+    assert folded(preheat).last["folded"] == 2
+    assert bytes_of(state(home)) == bytes_of(before)
+    assert blob.read_bytes() == CHECKPOINT
+
+
+@pytest.mark.parametrize("verb", ["fold", "undo"])
+def test_folder_that_another_user_exchanges_leads_to_no_other_file(
+    preheat: Preheat, home: Path, monkeypatch: Any, verb: str
+) -> None:
+    if verb == "undo":
+        folded(preheat)
+    mine = write(home / "mine/dream.safetensors", b"mine")
+    theirs = home / "Fooocus/models/checkpoints"
+
+    def exchanged(call: Any) -> Any:
+        def exchange(*args: Any, **named: Any) -> Any:
+            if not theirs.is_symlink():
+                theirs.rename(home / "theirs")
+                theirs.symlink_to(mine.parent)
+            return call(*args, **named)
+
+        return exchange
+
+    for module, name in ((link_file, "_make"), (unfold, "give_look"), (unfold, "_copy_sparse")):
+        monkeypatch.setattr(module, name, exchanged(getattr(module, name)))
+    session = _session(home, monkeypatch)
+    if verb == "undo":
+        api.unfold(session=session)
+    else:
+        api.execute(api.plan_fold(home / "ComfyUI", home / "Fooocus", session=session), session=session)
+    assert theirs.is_symlink()
+    assert mine.read_bytes() == b"mine"
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_copy_of_a_private_file_is_private_from_the_start(preheat: Preheat, home: Path, monkeypatch: Any) -> None:
+    path = home / "Fooocus/models/checkpoints/dream.safetensors"
+    path.chmod(0o600)
+    blob = Library(preheat.library).path(sha256(hashlib.sha256(CHECKPOINT).hexdigest()))
+    modes = []
+
+    def seen(call: Any) -> Any:
+        def hashed(at: Path, *args: Any) -> Any:
+            modes.append(0o600 if at.samefile(blob) else at.stat().st_mode & 0o777)
+            return call(at, *args)
+
+        return hashed
+
+    folded(preheat)
+    monkeypatch.setattr(unfold, "_hash", seen(unfold._hash))
+    api.unfold(session=_session(home, monkeypatch))
+    assert set(modes) == {0o600}
 
 
 def test_second_process_waits_its_turn(preheat: Preheat, home: Path) -> None:

@@ -193,11 +193,14 @@ def _place(blob: Path | str, at: Path, way: str, on_copied: OnCopied) -> None:
     put(at, partial(make_link, blob, way=way, on_copied=on_copied))
 
 
-def make_link(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent) -> None:
-    """Make the new file `at` a link to `blob` in one way. Raise OSError; see `is_unsupported`."""
+def make_link(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent, mode: int = 0o666) -> None:
+    """Make the new file `at` a link to `blob` in one way. Raise OSError; see `is_unsupported`.
+
+    A reflink or copy has the `mode`, less the umask.
+    """
     match way:
         case "reflink":
-            with open(blob, "rb") as source, open(at, "xb") as target:
+            with open(blob, "rb") as source, open(at, "xb", opener=partial(os.open, mode=mode)) as target:
                 lock(target.fileno())
                 fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
         case "hardlink":
@@ -205,7 +208,7 @@ def make_link(blob: Path | str, at: Path, way: str, on_copied: OnCopied = silent
         case "symlink":
             at.symlink_to(blob if os.path.isabs(blob) else Path(blob).absolute())  # noqa: PTH117 - as above
         case _:
-            with open(at, "xb") as target:
+            with open(at, "xb", opener=partial(os.open, mode=mode)) as target:
                 lock(target.fileno())
                 _copy(blob, target, on_copied)
     if way in (REFLINK, COPY):

@@ -25,11 +25,13 @@ def replace_by_link(
     file is replaced by one rename. Raise IntegrityError if the file is not the one of `look`, has other bytes, or a
     program writes to it; then it is as it was. Raise LibraryError if no way works.
     """
-    try:
-        descriptor = os.open(path, OPEN)
-    except OSError as error:
-        raise LibraryError(f"it cannot be read: {why(error)}") from error
-    try:
+    with contextlib.ExitStack() as closing:
+        try:
+            path = held_path(path, closing)
+            descriptor = os.open(path, OPEN)
+            closing.callback(os.close, descriptor)
+        except OSError as error:
+            raise LibraryError(f"it cannot be read: {why(error)}") from error
         if is_open_for_writing(descriptor):
             raise IntegrityError(OPEN_FOR_WRITING)
         with lease(descriptor) as is_alone:
@@ -38,8 +40,17 @@ def replace_by_link(
             if not certain:
                 _require_bytes(descriptor, digest)
             return _replace(path, blob, ways, look, descriptor, is_alone)
-    finally:
-        os.close(descriptor)
+
+
+def held_path(path: Path, closing: contextlib.ExitStack) -> Path:
+    """Return a path that leads to the file in the folder that `path` has now, until `closing` closes. Raise OSError.
+
+    Whoever may rename that folder, or one that it is in, could otherwise put a symlink to another one in its place.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    closing.callback(os.close, folder)
+    held = Path(f"/proc/self/fd/{folder}")
+    return held / path.name if held.exists() else path
 
 
 def same_file(now: os.stat_result, look: os.stat_result) -> bool:
@@ -113,7 +124,7 @@ def _make(blob: Path, aside: Path, ways: Sequence[str], look: os.stat_result) ->
     """Make a link to the blob at `aside`; return its kind. A reflink, which is a separate file, gets mode and times."""
     for way in ways:
         try:
-            make_link(blob, aside, way)
+            make_link(blob, aside, way, mode=0o600)
         except OSError as error:
             aside.unlink(missing_ok=True)
             if not is_unsupported(error) or way == ways[-1]:

@@ -8,8 +8,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
@@ -26,7 +27,7 @@ from preheat.library.records.shared_fs import shared
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.folding.fold import claim_folded, require_library
 from preheat.verbs.folding.fold_journal import FoldJournal, JournalEntry
-from preheat.verbs.folding.link_file import give_look
+from preheat.verbs.folding.link_file import give_look, held_path
 from preheat.views.links import COPY, REFLINK, is_unsupported, likely_way, make_link
 
 # What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
@@ -156,16 +157,18 @@ class _Unfolding:
         return next((entry for entry in links if not entry.path.is_symlink()), None)
 
     def _restore(self, entry: JournalEntry) -> None:
-        tidy(entry.path)
-        state = self._state(entry)
-        if state == AWAY:
-            raise LibraryError("its folder is gone: connect its disk, and undo again")
-        if state == OTHER:
-            self._changed += 1
-        elif state == ITSELF:
-            self._restore_look(entry)
-        else:
-            self._copy(entry, self._library.path(entry.digest))
+        with ExitStack() as closing:
+            held = _held(entry, closing)
+            tidy(held.path)
+            state = self._state(held)
+            if state == AWAY:
+                raise LibraryError("its folder is gone: connect its disk, and undo again")
+            if state == OTHER:
+                self._changed += 1
+            elif state == ITSELF:
+                self._restore_look(held)
+            else:
+                self._copy(held, self._library.path(entry.digest))
         self._done.append(entry.path)
 
     def _restore_look(self, entry: JournalEntry) -> None:
@@ -178,24 +181,27 @@ class _Unfolding:
 
     def _give_blob(self, entry: JournalEntry, digest: Digest) -> None:
         """Make the file the only name of the blob's inode, if nothing else needs the blob; otherwise copy it."""
-        path, blob = entry.path, self._library.path(digest)
-        tidy(path)
-        if self._state(entry) != LINK or path.is_symlink():
-            self._restore(entry)
-            return
-        self._require_sound(digest, entry.before.size)
-        rest = {one.path: one.digest for one in self._journal.entries.values() if one.path not in (path, *self._done)}
-        self._library.claims.folded(self._journal.path, ((str(name), one) for name, one in rest.items()))
-        sweep = Sweep(self._library.root, 0.0)
-        plan = sweep.plan(only=[str(digest)])
-        if plan.blobs and path.lstat().st_nlink == 1 + len(plan.blobs[0].names):
-            sweep.carry_out(plan)
-        if blob.exists() or path.lstat().st_nlink != 1:
-            self._copy(entry, path)
-        else:
-            _restore_in_place(entry)
-            self._restored += 1
-        self._done.append(path)
+        with ExitStack() as closing:
+            held = _held(entry, closing)
+            path, blob = held.path, self._library.path(digest)
+            tidy(path)
+            if self._state(held) != LINK or path.is_symlink():
+                self._restore(entry)
+                return
+            self._require_sound(digest, entry.before.size)
+            done = {entry.path, *self._done}
+            rest = {one.path: one.digest for one in self._journal.entries.values() if one.path not in done}
+            self._library.claims.folded(self._journal.path, ((str(name), one) for name, one in rest.items()))
+            sweep = Sweep(self._library.root, 0.0)
+            plan = sweep.plan(only=[str(digest)])
+            if plan.blobs and path.lstat().st_nlink == 1 + len(plan.blobs[0].names):
+                sweep.carry_out(plan)
+            if blob.exists() or path.lstat().st_nlink != 1:
+                self._copy(held, path)
+            else:
+                _restore_in_place(held)
+                self._restored += 1
+        self._done.append(entry.path)
 
     def _require_sound(self, digest: Digest, size: int) -> None:
         """Hash the blob, unless it is as it was when it was hashed last. Raise IntegrityError if it is corrupt."""
@@ -206,7 +212,7 @@ class _Unfolding:
         path = entry.path
         aside = beside(path)
         try:
-            if not self._reflinked(source, aside, entry):
+            if not self._reflinked(source, aside):
                 _copy_sparse(source, aside)
                 self._copied += entry.before.size
             _hash(aside, entry.digest, lambda read: self._on_event(Read(read)))
@@ -221,16 +227,23 @@ class _Unfolding:
             aside.unlink(missing_ok=True)
         self._restored += 1
 
-    def _reflinked(self, source: Path, aside: Path, entry: JournalEntry) -> bool:
+    def _reflinked(self, source: Path, aside: Path) -> bool:
         try:
-            make_link(source, aside, REFLINK)
+            make_link(source, aside, REFLINK, mode=0o600)
         except OSError as error:
             aside.unlink(missing_ok=True)
             if not is_unsupported(error):
                 raise
             return False
-        aside.chmod(0o600 | entry.before.mode)
         return True
+
+
+def _held(entry: JournalEntry, closing: ExitStack) -> JournalEntry:
+    """Return an entry whose path leads to the same folder until `closing` closes, if the folder is there."""
+    try:
+        return replace(entry, path=held_path(entry.path, closing))
+    except (FileNotFoundError, NotADirectoryError):
+        return entry
 
 
 def _restore_in_place(entry: JournalEntry) -> None:
@@ -252,7 +265,8 @@ def _hash(path: Path, digest: Digest, on_read: Callable[[int], None]) -> None:
 
 def _copy_sparse(source: Path, to: Path) -> None:
     """Copy a file; its holes stay holes."""
-    with open(source, "rb", buffering=0) as old, open(to, "xb", buffering=0) as new:
+    private = partial(os.open, mode=0o600)
+    with open(source, "rb", buffering=0) as old, open(to, "xb", buffering=0, opener=private) as new:
         lock(new.fileno())
         size = os.fstat(old.fileno()).st_size
         for start, stop in _extents(old.fileno(), size):
