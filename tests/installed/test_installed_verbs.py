@@ -146,6 +146,9 @@ def test_service_files_are_written(installed: Preheat) -> None:
         told = installed("serve-config", kind, "preheat.toml")
         assert told.status == 0, told.err
         assert str(installed.folder) in told.out
+    told = installed("serve-config", "k8s", "preheat.toml", "--weights", "node", "--image", "registry.lan/app:1")
+    assert told.status == 0, told.err
+    assert "kind: DaemonSet" in told.out
 
 
 def test_the_mirror_serves_its_page_and_pulled_models(installed: Preheat) -> None:

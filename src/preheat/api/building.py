@@ -151,7 +151,7 @@ def _order(
     # docker finds the base of a Dockerfile in its own store too; an image that is built names only a registry's.
     name = at.tag if folder and at.kind in STORES else "" if at.name is None else str(at.name)
     base = open_base(stores.source(at), _platform(terms), name)
-    inside = _inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config)))
+    inside = recipe_inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config)))
     inside = fitting(at_image_places(inside, base, session.library, session.on_event), session.on_event)
     return BuildOrder(
         recipe=inside,
@@ -172,7 +172,7 @@ def _written(output: ImageName | None, stores: ImageStores) -> Path | None:
     return output.path if output is not None else None
 
 
-def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
+def recipe_inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
     """Parse the recipe again with the folder in the image as `{dir}`, and keep what its lock says."""
     if app is not None and is_built_in(app):
         again = built_in(app, folder)

@@ -20,6 +20,7 @@ from preheat.cli.options.pull_and_view import (
     pull,
     view,
 )
+from preheat.cli.options.service_files import service_verb
 from preheat.cli.options.trace_and_lock import recipe_verbs
 from preheat.cli.options.upkeep import upkeep_verbs
 from preheat.core.errors import UsageError, did_you_mean
@@ -203,34 +204,6 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
     add_download_options(verb)
 
 
-def _serve_config(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
-    _add_app_argument(verb)
-    add_place_options(verb)
-    verb.add_argument(
-        "--image",
-        metavar="IMAGE",
-        help="compose: the image (default: built from the Dockerfile or requirements.txt in the app's folder)",
-    )
-    verb.add_argument(
-        "--built", action="store_true", help="compose: `preheat build` wrote the image, and the weights are in it"
-    )
-    verb.add_argument(
-        "--user",
-        metavar="NAME",
-        help="the service's user, for compose also UID:GID (default: the owner of the app's folder; systemd: as root)",
-    )
-    verb.add_argument(
-        "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address (default %(default)s)"
-    )
-    verb.add_argument(
-        "--port", type=int, metavar="N", help="the app's port, for compose in the container (default: the recipe's)"
-    )
-    verb.add_argument("--front", metavar="ADDR", help="the public address; systemd: as `run`, compose: of this machine")
-    verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
-    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
-
-
 _VERBS = (
     (
         "pull",
@@ -255,16 +228,7 @@ _VERBS = (
   preheat run indextts2 --keep                   with your own changed gpt.pth or config.yaml
   preheat run --front 0.0.0.0:7860 --standby -- python webui.py --port {port}""",
     ),
-    (
-        "serve-config",
-        "write a systemd unit or a compose file for an app",
-        _serve_config,
-        """\
-  preheat serve-config systemd preheat.toml > ~/.config/systemd/user/webui.service
-  preheat serve-config systemd preheat.toml --user webui | sudo tee /etc/systemd/system/webui.service
-  preheat serve-config compose preheat.toml > compose.yaml
-  preheat serve-config compose preheat.toml --image registry.lan/webui:1-loaded --built > compose.yaml""",
-    ),
+    service_verb(_add_app_argument),
     (
         "view",
         "place models from the library in the layout that other programs expect",

@@ -52,6 +52,8 @@ _VERBS_OF_OTHERS = {
     "package": "build",
     "systemd": "serve-config systemd",
     "compose": "serve-config compose",
+    "k8s": "serve-config k8s",
+    "kubernetes": "serve-config k8s",
 }
 _LOGINS = frozenset(("auth", "login", "logout", "whoami"))
 # The verbs that can select single files of a model.

@@ -1,1 +1,1 @@
-"""Write a recipe as files for systemd, compose and docker, and the guard as a single file."""
+"""Write a recipe as files for systemd, compose, Kubernetes and docker, and the guard as a single file."""

@@ -3,13 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from preheat.core.units import say_count
 from preheat.deploy.container_image import ContainerImage
 from preheat.deploy.service import Mount, Service
 
-# A start on a slower machine may take longer than here; its failed checks must not count either.
-_START_FACTOR = 3.0
-_SHORTEST_START_S = 30.0
 _CONFINED = (
     "    # The app writes to the folders below that are not read-only, and to memory.",
     "    read_only: true",
@@ -97,13 +93,7 @@ def _volumes(mounts: tuple[Mount, ...]) -> list[str]:
 
 
 def _health(service: Service) -> list[str]:
-    start = service.start
-    if start.count:
-        start_s = start.allow(_SHORTEST_START_S, _START_FACTOR)
-        said = f"the slowest of {say_count(start.count, 'start')} by `preheat run` took {start.slowest_s:.1f} s here"
-    else:
-        start_s = service.ready_within_s
-        said = "no start by `preheat run` was measured here: the time limit of a start"
+    start_s, said = service.health_start
     return [
         "    # Also needed for images that have a health check: podman drops it from OCI images.",
         "    healthcheck:",

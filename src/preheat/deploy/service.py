@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from preheat.core.units import say_count
+
+# A start on a slower machine may take longer than here; its failed checks must not count either.
+_START_FACTOR = 3.0
+_SHORTEST_START_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -53,3 +59,12 @@ class Service:
     renews: bool = False
     has_gpu: bool = False
     saves_memory: bool = False
+
+    @property
+    def health_start(self) -> tuple[float, str]:
+        """Return for how long failed health checks do not count, in seconds, and the reason, a phrase."""
+        start = self.start
+        if not start.count:
+            return self.ready_within_s, "no start by `preheat run` was measured here: the time limit of a start"
+        said = f"the slowest of {say_count(start.count, 'start')} by `preheat run` took {start.slowest_s:.1f} s here"
+        return start.allow(_SHORTEST_START_S, _START_FACTOR), said

@@ -4,18 +4,25 @@ import argparse
 import sys
 from pathlib import Path
 
+from preheat.api.building import recipe_inside
 from preheat.cli.typed_units import read_address, read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
+from preheat.deploy.kubernetes.manifests import manifests
+from preheat.deploy.kubernetes.workload import APART, WAYS
 from preheat.deploy.systemd import unit
+from preheat.proof.report.comparison import read_older
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.deploying.compose_service import compose_service
+from preheat.verbs.deploying.kubernetes_workload import ClusterTerms, kubernetes_workload
 from preheat.verbs.deploying.service_terms import ServiceTerms
 from preheat.verbs.deploying.systemd_service import systemd_service
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
+
+_FOR_CLUSTERS = ("weights", "weights_image", "namespace", "report")
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -23,6 +30,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = wiring.recipe(options.app)
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
+    if options.kind == "k8s":
+        text = _manifests(options, wiring, recipe)
+        wiring.console.done({"kind": options.kind, "text": text}, text.rstrip("\n"))
+        return 0
+    if given := next((one for one in _FOR_CLUSTERS if getattr(options, one)), None):
+        raise UsageError(f"--{given.replace('_', '-')} is for Kubernetes", hint="serve-config k8s, or leave it out")
     terms = _terms(options)
     if not terms.built:  # what is in an image was decided when it was built
         recipe = fitting(recipe, wiring.console)
@@ -38,8 +51,28 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
+def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> str:
+    """Return the Kubernetes objects of an app, whose folder in the image is `--dir`."""
+    if not options.weights:
+        raise UsageError("--weights is required", hint=f"--weights {'|'.join(WAYS)}")
+    if options.built:
+        raise UsageError("--built is for compose", hint="--weights image")
+    if options.weights in APART:
+        if not options.dir or not options.dir.startswith("/"):
+            raise UsageError(
+                f"--weights {options.weights} requires the app's folder in its image", hint="--dir /app, as for build"
+            )
+        recipe = recipe_inside(recipe, options.app, Path(options.dir))
+    report = read_older(Path(options.report)) if options.report else None
+    cluster = ClusterTerms(options.weights, options.weights_image or "", options.namespace or "default", report)
+    terms, environ = _terms(options), wiring.config.environ
+    session = (wiring.library, wiring.image_view, environ)
+    return manifests(kubernetes_workload(recipe, *session, terms, cluster, wiring.console))
+
+
 def _terms(options: argparse.Namespace) -> ServiceTerms:
-    read_address(options.status)
+    status = options.status or ("0.0.0.0:7861" if options.kind == "k8s" else "127.0.0.1:7861")
+    read_address(status)
     if options.front:
         read_address(options.front)
     if options.kind == "systemd" and options.front and options.port is not None:
@@ -47,7 +80,7 @@ def _terms(options: argparse.Namespace) -> ServiceTerms:
     if options.built and not options.image:
         raise UsageError("--built requires the image's name", hint="--image NAME --built")
     return ServiceTerms(
-        status=options.status,
+        status=status,
         ready_within=options.ready_within,
         stop_within=options.stop_within,
         ready_within_s=read_seconds(options.ready_within),

@@ -1,1 +1,1 @@
-"""`serve-config`: describe an app as a service, for systemd and compose."""
+"""`serve-config`: describe an app as a service, for systemd, compose and Kubernetes."""

@@ -1,0 +1,1 @@
+"""Write an app as Kubernetes objects."""
