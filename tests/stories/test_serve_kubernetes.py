@@ -1,5 +1,6 @@
 """serve-config k8s, end to end: what it mounts and names is in the image that build writes, and wrong options."""
 
+import functools
 import json
 import os
 import subprocess
@@ -89,18 +90,18 @@ def test_the_command_of_the_app_serves_the_probes_at_the_pods_address(app: Prehe
             for probe in ("livenessProbe", "startupProbe", "readinessProbe"):
                 path = container[probe]["httpGet"]["path"]
                 # 127.0.0.2 stands for the pod's address: only an address that is open to all has it.
-                assert until(lambda path=path: _status(f"http://127.0.0.2:{status}{path}") == 200, 30), path
+                assert until(functools.partial(_responds, f"http://127.0.0.2:{status}{path}"), 30), path
         finally:
             pod.terminate()
             pod.communicate(timeout=20)
 
 
-def _status(url: str) -> int:
+def _responds(url: str) -> bool:
     try:
         with urlopen(url, timeout=5) as answer:
-            return int(answer.status)
+            return bool(answer.status == 200)
     except OSError:
-        return 0
+        return False
 
 
 def test_weights_in_the_image_need_no_library(preheat: Preheat) -> None:
