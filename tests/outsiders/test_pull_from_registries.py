@@ -9,28 +9,22 @@ import pytest
 
 from tests.command import Preheat
 from tests.outsiders.test_images import RECIPE, need, registry, run
+from tests.stories.two_machines import another, locked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    (preheat.folder / "preheat.toml").write_text(RECIPE)
-    assert preheat("lock").status == 0
-    assert preheat("pull", "--quiet").status == 0
-    return preheat
+    """A locked recipe, whose files the machine's library has."""
+    return locked(preheat, RECIPE)
 
 
 @pytest.fixture
 def node(app: Preheat, tmp_path: Path) -> Iterator[Preheat]:
     """A second machine, with the recipe and its lock, and no hub."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    for name in ("preheat.toml", "preheat.lock"):
-        (folder / name).write_bytes((app.folder / name).read_bytes())
-    node = Preheat(folder, "https://127.0.0.1:9")
-    yield node
-    node.close()
+    with another(tmp_path / "node", app) as node:
+        yield node
 
 
 def right(node: Preheat, model: Path) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.disk import disk
+from tests.stories.two_machines import another, locked
 
 RECIPE = """
 [app]
@@ -27,25 +28,18 @@ view = "flat"
 at = "checkpoints"
 files = ["*.safetensors", "config.json"]
 """
-NOWHERE = "https://127.0.0.1:9"
 
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    (preheat.folder / "preheat.toml").write_text(RECIPE)
-    assert preheat("lock").status == 0
-    assert preheat("pull", "--quiet").status == 0
-    return preheat
+    return locked(preheat, RECIPE)
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Preheat]:
     """A machine without a network."""
-    folder = tmp_path / "other"
-    folder.mkdir()
-    other = Preheat(folder, NOWHERE)
-    yield other
-    other.close()
+    with another(tmp_path / "other") as other:
+        yield other
 
 
 def exported(app: Preheat, *words: str) -> Path:

@@ -1,4 +1,4 @@
-"""`fold` where it cannot fold: clear words for each file, and nothing lost."""
+"""`fold` where it cannot fold: a reason for each file, and no file is lost."""
 
 import fcntl
 import hashlib
@@ -41,7 +41,7 @@ def home(preheat: Preheat) -> Path:
 
 
 def reasons(told: Told) -> dict[str, str]:
-    """Return the reasons of files that the plan leaves as they are, by path."""
+    """Return the reasons of files that the plan leaves unchanged, by path."""
     files = [file for model in told.last["models"] for file in model["files"]]
     return {file["path"]: file["reason"] for file in (*files, *told.last["left"]) if file["reason"]}
 
@@ -51,7 +51,9 @@ def not_folded(told: Told) -> dict[str, str]:
 
 
 @LINKLESS
-def test_filesystem_without_links_is_left_as_it_is(preheat: Preheat, make: tuple[str], mount: tuple[str, ...]) -> None:
+def test_files_on_a_filesystem_without_links_are_left_unchanged(
+    preheat: Preheat, make: tuple[str], mount: tuple[str, ...]
+) -> None:
     write(comfyui(preheat.folder) / "checkpoints/dream.safetensors", CHECKPOINT)
     with image(preheat.folder / "stick", 200 * MEBI, *make, mount=mount) as at:
         for name in ("a.safetensors", "b.safetensors"):
@@ -179,7 +181,7 @@ def test_file_that_changes_while_it_is_hashed_is_left(tmp_path: Path) -> None:
     assert (found.sha256, found.trouble) == ("", CHANGED)
 
 
-def test_running_app_keeps_its_open_file_and_is_told(preheat: Preheat, home: Path) -> None:
+def test_running_app_keeps_its_open_file_and_is_named(preheat: Preheat, home: Path) -> None:
     path = home / "Fooocus/models/checkpoints/dream.safetensors"
     with opened(path, "rb") as process:
         assert [(app.pid, app.files) for app in running_apps([path])] == [(process.pid, 1)]
@@ -382,7 +384,7 @@ def test_copy_of_a_private_file_is_private_from_the_start(preheat: Preheat, home
     assert set(modes) == {0o600}
 
 
-def test_second_process_waits_its_turn(preheat: Preheat, home: Path) -> None:
+def test_second_process_is_refused_while_one_folds(preheat: Preheat, home: Path) -> None:
     folded(preheat)
     lock = next((home / ".local/state/preheat/fold").glob("*.lock"))
     with open(lock, "rb") as file:

@@ -1,4 +1,4 @@
-"""`fold` without --yes, end to end: what lies in apps' folders and what of it twice; nothing is changed."""
+"""`fold` without --yes, end to end: the models in apps' folders and their duplicates; nothing is changed."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def _looks(folder: Path) -> dict[str, tuple[int, ...]]:
     }
 
 
-def test_plan_says_what_is_there_twice_and_changes_nothing(preheat: Preheat, home: Path) -> None:
+def test_plan_lists_duplicates_and_changes_nothing(preheat: Preheat, home: Path) -> None:
     before = _looks(home)
     told = preheat("fold", "--json", inside=AS_USER)
     assert told.status == 0, told.out + told.err
@@ -59,7 +59,7 @@ def test_plan_says_what_is_there_twice_and_changes_nothing(preheat: Preheat, hom
     assert not preheat.library.exists()
 
 
-def test_people_read_the_same(preheat: Preheat, home: Path) -> None:
+def test_sentences_have_the_figures_of_the_plan(preheat: Preheat, home: Path) -> None:
     told = preheat("fold", inside=AS_USER)
     assert told.status == 0, told.err
     assert "ComfyUI: " in told.out
@@ -91,7 +91,7 @@ def test_young_file_is_not_remembered(preheat: Preheat, home: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_report_is_one_page_with_all_that_lies_twice(preheat: Preheat, home: Path, language: str) -> None:
+def test_report_is_one_page_with_all_duplicates(preheat: Preheat, home: Path, language: str) -> None:
     told = preheat("fold", "--report", "fold.html", "--lang", language, inside=AS_USER)
     assert told.status == 0, told.err
     page = (home / "fold.html").read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def test_report_that_cannot_be_written_is_an_error_before_hashing(preheat: Prehe
     assert [event["event"] for event in told.events] == ["error"]
 
 
-def test_without_apps_the_way_on_is_told(preheat: Preheat) -> None:
+def test_without_apps_also_is_named(preheat: Preheat) -> None:
     told = preheat("fold", inside=AS_USER)
     assert told.status == 0
     assert told.out == "no model folders found; --also DIR names one\n"

@@ -12,6 +12,7 @@ from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.oci.bases import layer
 from tests.oci.small_registry import Faults, Registry, serving
+from tests.stories.two_machines import NOWHERE, another, locked
 
 RECIPE = """
 [app]
@@ -24,7 +25,6 @@ ref = "acme/tiny"
 view = "flat"
 at = "checkpoints"
 """
-NOWHERE = "https://127.0.0.1:9"
 OCI = "application/vnd.oci.image"
 PACK = "application/vnd.cncf.model"
 
@@ -39,22 +39,14 @@ def registry() -> Iterator[Registry]:
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
     """A locked recipe, whose files the machine's library has."""
-    (preheat.folder / "preheat.toml").write_text(RECIPE)
-    assert preheat("lock").status == 0
-    assert preheat("pull", "--quiet").status == 0
-    return preheat
+    return locked(preheat, RECIPE)
 
 
 @pytest.fixture
 def node(app: Preheat, tmp_path: Path) -> Iterator[Preheat]:
     """A second machine, with the recipe and its lock, and no hub."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    for name in ("preheat.toml", "preheat.lock"):
-        (folder / name).write_bytes((app.folder / name).read_bytes())
-    node = Preheat(folder, NOWHERE)
-    yield node
-    node.close()
+    with another(tmp_path / "node", app) as node:
+        yield node
 
 
 def pushed(app: Preheat, registry: Registry, *words: str) -> str:
@@ -209,7 +201,12 @@ def test_a_connection_that_breaks_is_resumed(app: Preheat, node: Preheat, regist
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [("docker://127.0.0.1:9/acme/demo:1", 3), ("oci:out:1", 2), ("scratch", 2), ("docker://UPPER/Case", 2)],
+    [
+        pytest.param("docker://127.0.0.1:9/acme/demo:1", 3, marks=pytest.mark.slow),
+        ("oci:out:1", 2),
+        ("scratch", 2),
+        ("docker://UPPER/Case", 2),
+    ],
 )
 def test_images_that_cannot_be_asked(node: Preheat, words: str, status: int) -> None:
     ended = node("pull", "--from", words, "--patience", "1s")
