@@ -1,9 +1,9 @@
-"""Interruption: Ctrl-C and SIGTERM end a verb by an exception, so that it removes what it has begun; 130 and 143."""
+"""Interruption: Ctrl-C and SIGTERM end a verb by an exception, so that it cleans up; exit status 130 and 143."""
 
 import signal
 from types import FrameType
 
-# What each verb leaves when it is interrupted, and how to go on.
+# What is kept when a verb is interrupted, and how to continue.
 _RESUME = "downloaded data is kept: run the same command again to resume"
 _HINTS = {
     "pull": _RESUME,
@@ -24,7 +24,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - s
 
 
 def ends_next_time() -> None:
-    """Let the next signal end the process at once: what is left to do is to exit."""
+    """Let the next signal end the process at once: it is about to exit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -106,7 +106,7 @@ def _usual_places(environ: Mapping[str, str], user: UserFolders) -> Iterator[App
         usual = [
             place.format(home=user.home, cache=user.cache, config=user.config, data=user.data) for place in app.places
         ]
-        # The usual places are looked at too: models that were there before the variable was set still take space.
+        # The usual places are searched too: models from before the variable was set still take space.
         yield from (AppFolder(app, place) for place in (*told, *map(Path, usual)))
 
 

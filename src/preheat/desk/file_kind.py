@@ -25,7 +25,7 @@ from preheat.disk.regular_file import open_regular
 
 SAFETENSORS, TORCH = "safetensors", "torch"
 _MOST_HEADER = 32 << 20  # bytes of a safetensors header; those of the largest models have a few MB
-_MOST_GGUF = 1 << 20  # bytes of a GGUF file; what is looked for comes first, before the vocabulary
+_MOST_GGUF = 1 << 20  # bytes of a GGUF file; the values that matter come first, before the vocabulary
 _MOST_PICKLE = 16 << 20
 _MOST_DIRECTORY = 4 << 20  # bytes of a ZIP's list of members
 _MOST_STRINGS = 200_000
@@ -75,7 +75,7 @@ class _Header:
 
 
 def read_kind(path: Path) -> FileKind:
-    """Return what the file is; an empty FileKind if that cannot be told. Reads at most 32 MiB. Raise OSError."""
+    """Return the kind of a file; an empty FileKind if it is unknown. Reads at most 32 MiB. Raise OSError."""
     with open_regular(path) as file:
         start = file.read(16)
         file.seek(0)

@@ -19,7 +19,7 @@ Read from the apps' own code and documents in November 2026:
 - ModelScope: hub/snapshot_download.py of 1.27 and 1.40. Civitai helpers are extensions of AUTOMATIC1111: they keep
   previews and `.civitai.info` files beside the models.
 
-What nobody documents about symlinks is taken as unsafe.
+Where the behaviour with symlinks is not documented, they count as unsafe.
 """
 
 from collections.abc import Mapping
@@ -57,8 +57,8 @@ class ModelApp:
     for which no installation is needed, and `variables` are environment variables that replace them. In both,
     `{home}`, `{cache}`, `{config}` and `{data}` are the user's folders. `kinds` maps kinds of models to folders below
     the first of `folders`, or below the place. `links`: the kinds of link that it accepts, in order of preference.
-    `rewrites`: it, or an extension of it, may write to a model's file in place. `nameless`: the names of its files say
-    nothing, so each large file counts as a model.
+    `rewrites`: it, or an extension of it, may write to a model's file in place. `nameless`: its files have no model's
+    extension, so each large file counts as a model.
     """
 
     name: str

@@ -83,7 +83,7 @@ class Decoded(Generic[Value]):
             self._keep(path, after, known)
 
     def _opens_first(self, path: str) -> bool:
-        """Return whether the file is to be opened without a look at its stat, because its value is not cached."""
+        """Return whether to open the file without an lstat(2) first, because its value is not cached."""
         with self._turn:
             return not self._looks_first and path not in self._kept
 

@@ -77,7 +77,7 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
 
 
 def _images(need: Need, session: Session) -> list[PullSource]:
-    """List the images that the user named, and those of the need: they have its files, whatever they are called."""
+    """List the images that the user named, and those of the need, as sources of its files."""
     named = dict.fromkeys(session.settings.images, True)
     named |= {f"docker://{ref.repo}": False for ref in need.same if ref.hub == IMAGE}
     if not named:

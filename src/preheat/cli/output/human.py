@@ -173,12 +173,12 @@ class HumanConsole:
         self.close()
 
     def _begin(self, total: int, now: float) -> None:
-        """Begin to count bytes; the bar of what came before is removed, and a new one comes with the first bytes."""
+        """Begin to count bytes: remove the previous bar; a new one appears with the first bytes."""
         self.close()
         self._pace, self._said_at = DownloadRate(total, now), now
 
     def _waiting(self, event: Waiting, now: float) -> None:
-        """Show how far another process is with a file; elsewhere than on a terminal, a line a minute."""
+        """Show the progress of another process with a file; without a terminal, print one line a minute."""
         of = f"{say_size(event.done)} of {say_size(event.file.size)}"
         words = f"another process is downloading {event.file.path}: {of}"
         if self._verbosity == 0:
@@ -208,7 +208,7 @@ class HumanConsole:
             return
         self._pace.add(event.size, now)
         if self._pace.is_complete:
-            # What comes next, such as verifying the last bytes, does not move this bar.
+            # The next step, such as verifying the last bytes, does not move this bar.
             self.close()
         elif self._at_terminal:
             if now - self._said_at >= _BAR_EVERY_S:

@@ -35,7 +35,7 @@ class ProgressLine:
         self._draw(pace, words, (pace.done, pace.total) if pace.total else None)
 
     def parts(self, done: int, total: int, words: str) -> None:
-        """Show words, and a bar of which `done` of `total` is full."""
+        """Show words and a bar, filled by `done` of `total`."""
         self._draw("parts", words, (done, total))
 
     def words(self, words: str) -> None:

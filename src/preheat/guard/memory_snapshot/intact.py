@@ -1,4 +1,4 @@
-"""Intact: whether a dump's files are still the ones that were written, and out of the reach of other users."""
+"""Intact: check that a dump's files are unchanged since it was written, and that no other user can reach them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe_part(path: str) -> List[Any]:
 
 
 def require_sizes(folder: str, parts: Parts) -> None:
-    """Raise Unusable unless all files are there, private, and of their sizes. Reads none of them."""
+    """Raise Unusable unless all files exist, are private, and have their sizes. Reads none of them."""
     for name, (size, *digests) in parts.items():
         path = os.path.join(folder, name)
         require_private(path, folder=False)

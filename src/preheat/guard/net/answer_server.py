@@ -25,7 +25,7 @@ _BODYLESS = (204, 304)
 
 @dataclass(frozen=True)
 class AnsweringHub:
-    """The variables that lead an app's clients to the server; `unencrypted` says why it has no TLS, if it has none."""
+    """The variables that lead an app's clients to the server; `unencrypted`: why it has no TLS, else empty."""
 
     environ: Mapping[str, str]
     unencrypted: str = ""

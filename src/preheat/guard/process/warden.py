@@ -127,15 +127,15 @@ class _Children:
             self._end(self._failure)
 
     def _goes_on(self) -> bool:
-        """Return whether a child that has not ended is left besides the app and the other one."""
+        """Return whether a child still runs, besides the app and the other one."""
         if self._other:
             members = process_tree.members()
             return any(
                 m.parent == os.getpid() and m.pid not in (self._app, self._other) and not m.dead for m in members
             )
         try:
-            # An ended child is none that could stop, so this is an error if only ended ones are left. It works without
-            # /proc, which shows another PID namespace than that of a warden in its own.
+            # Ended children cannot stop, so this is an error if there are no others. It works without /proc, which
+            # shows another PID namespace than the warden's own.
             os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return False

@@ -46,7 +46,7 @@ class AppStatus:
         self.pid, self.start_began, self.ready_at, self._reached = pid, began, None, (pid, 0)
 
     def follow(self, pid: int) -> None:
-        """Report about the process `pid` from now on, which goes on for the one that began the start."""
+        """Report about the process `pid` from now on, which has taken over from the one that was started."""
         self.pid, self._reached = pid, (pid, self._reached[1])
 
     def became_ready(self, ready_at: float) -> None:

@@ -30,7 +30,7 @@ def mapped_pages(pids: Iterable[int], folders: Iterable[str]) -> Dict[str, List[
     pages: Dict[str, List[Range]] = {}
     for pid in pids:
         with suppress(OSError, ValueError), open("/proc/%d/pagemap" % pid, "rb", buffering=0) as pagemap:
-            # The kernel maps downwards: what was mapped first has the highest address.
+            # The kernel maps downwards: the file that was mapped first has the highest address.
             for part in reversed(list(mapped_parts(pid))):
                 if part.path.startswith(inside) and not part.path.startswith(_NO_FILES):
                     pages.setdefault(part.path, []).extend(_present(pagemap.fileno(), part))

@@ -1,4 +1,4 @@
-"""Build order: what to build: the app, the base image, the form, and how the guard is told to start the app."""
+"""Build order: what to build: the app, the base image, the form, and the guard's options."""
 
 import re
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def _required(name: str, known: set[str]) -> set[str]:
         try:
             metadata.distribution(found[0])
         except metadata.PackageNotFoundError:
-            continue  # not needed on this machine, as its marker says
+            continue  # its marker excludes this machine
         known.add(found[0].lower())
         _required(found[0], known)
     return known

@@ -1,8 +1,8 @@
-"""Fold: make each model file of apps one blob, and the apps' names links to it.
+"""Fold: make each model file of apps one blob, and the apps' files links to it.
 
-In this order, so that a kill at any moment loses nothing: the journal notes how the files of a group were; the library
-claims their blobs, which keeps `prune` from removing them; the blob is made; each name is replaced by one rename. Each
-file then has its bytes, before and after, whatever happens.
+In this order, so that a kill at any moment loses nothing: the journal records the state of a group's files; the library
+claims their blobs, which keeps `prune` from removing them; one file becomes the blob; each other file is replaced by
+one rename.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Fold journal: what each folded file was before, in this user's state, to restore it at any time.
 
 One file for each library, with a JSON object a line. A file is `intended` before it is touched, and `folded` when it is
-a link; what a killed process did is seen from the file itself. `restored` ends the story of a path. Only this user can
-write the journal: one that comes with an app could name any path.
+a link; after a kill, the file itself shows how far its fold came. `restored` ends the entries of a path. Only this user
+can write the journal: one that comes with an app could name any path.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class _JournalLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A file that was or may have been folded: its path, how it was before, and, if it is known, what it became."""
+    """A file that was, or may have been, folded: its path, its state before and, if known, its state after."""
 
     path: Path
     before: FileBefore
@@ -122,7 +122,7 @@ class FoldJournal:
         self._append(_JournalLine(_quoted(path), restored=True) for path in gone)
 
     def tidy(self) -> None:
-        """Write the journal anew, with a line for each file that is not restored; remove it if there is none."""
+        """Rewrite the journal with the files that are not restored yet; remove it if there are none."""
         if not self.entries:
             self.path.unlink(missing_ok=True)
             return

@@ -1,4 +1,4 @@
-"""Link file: replace one file by a link to a blob with the same bytes, so that at no moment anything is lost."""
+"""Link file: replace one file by a link to a blob with the same bytes; a kill at any moment loses no byte."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ def held_path(path: Path, closing: contextlib.ExitStack) -> Path:
 
 
 def same_file(now: os.stat_result, look: os.stat_result) -> bool:
-    """Return whether a file is the same one, and nobody has written to it or changed its mode since `look`."""
+    """Return whether a file is the same one, with the same size, times, mode and owner as in `look`."""
     return all(
         getattr(now, name) == getattr(look, name)
         for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid")
@@ -111,7 +111,7 @@ def _replace(
 
 
 def same_content(now: os.stat_result, look: os.stat_result) -> bool:
-    """Return whether nobody has written to a file since `look`; a new link has changed its ctime."""
+    """Return whether a file was not written to since `look`; a new link changes only its ctime."""
     return (now.st_ino, now.st_size, now.st_mtime_ns) == (look.st_ino, look.st_size, look.st_mtime_ns)
 
 

@@ -12,7 +12,7 @@ from preheat.desk.model_apps import ModelApp
 from preheat.disk.regular_file import why
 
 SMALLEST = 1 << 20  # bytes; smaller files are settings, which people edit, and hardly take space
-# Names of model files; in folders whose names say nothing, each large file counts.
+# Names of model files; in stores that name files by digest, each large file counts.
 _MODEL = re.compile(
     r".*\.(safetensors|sft|ckpt|pth?|bin|gguf|ggml|onnx|onnx_data|pkl|npz|npy|h5|msgpack|tflite|nemo|vae|params|model)",
     re.IGNORECASE | re.DOTALL,

@@ -1,7 +1,7 @@
 """Unfold: give every folded file its own bytes back, with the mode, group and times that it had.
 
-The last name of a blob that nothing else needs gets the blob itself; all others get a copy, by reflink where possible.
-Each copy is hashed before it gets the file's name.
+The last file of a blob that nothing else needs gets the blob itself; all others get a copy, by reflink where possible.
+Each copy is hashed before it replaces the link.
 """
 
 import errno

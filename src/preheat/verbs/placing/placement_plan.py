@@ -130,7 +130,7 @@ class PlacementPlan:
         if verdict is PlaceVerdict.SAME:
             found.same[planned.path] = file
         elif verdict is PlaceVerdict.KEPT or (verdict is PlaceVerdict.CHANGED and planned.path in self._apps):
-            # A file that the app itself made, such as a database: it goes on with what it has written since.
+            # The app itself made this file, such as a database, and has written to it since: it stays.
             found.kept.add(planned.path)
         elif verdict in _ASKED:
             what = _what(current, file) if verdict is PlaceVerdict.OTHER else "changed since preheat placed it"

@@ -24,7 +24,7 @@ SPOOLED = 8 << 20
 _SMALL_ON_AVERAGE, _SAMPLE = 256 << 10, 64
 MOST_FILES = 400_000  # of one image
 _WINDOW = 16 << 10
-_MOST_RATIO = 100  # unpacked to compressed; texts reach 10
+_MOST_RATIO = 100  # of unpacked to compressed size; that of text is about 10
 _HEX = re.compile(r"(?:[0-9a-f]{64}|[0-9a-f]{40})")
 _PATHS = ("org.cncf.model.filepath", "org.cnai.model.filepath")
 _RAW = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.[a-z.]*v1\.raw")
@@ -48,7 +48,7 @@ class LayerFile:
 
     @property
     def named(self) -> str:
-        """Return the digest that the file's name is, as in the library and in caches; empty if it is another name."""
+        """Return the file's name if that is a digest, as in the library and in caches; else an empty string."""
         name = self.path.rpartition("/")[2]
         return name if _HEX.fullmatch(name) else ""
 
@@ -77,7 +77,7 @@ def raw_file(layer: Descriptor) -> LayerFile | None:
 
 
 def is_compressed(layer: Descriptor) -> bool:
-    """Return whether a layer's media type says that it is compressed, so that no part of it can be requested."""
+    """Return whether a layer is compressed, by its media type; no part of such a layer can be requested."""
     return layer.media_type.endswith(("gzip", "zstd"))
 
 

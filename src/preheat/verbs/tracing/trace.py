@@ -155,7 +155,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
                 return infer(also_opened(observation, replayed.opened), keep_unread=terms.keep_unread)
 
             inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing, reading)
-            # The replay may have put back what was left out.
+            # The replay may have put back files that were left out.
             remarks = tuple(one for one in remarks if not one.startswith(_LEFT_OUT) or one in _left_out(inferred))
             keep(inferred.lock, observed, library, bench.real, on_event)
         # The replay has the secrets, which are in no file.

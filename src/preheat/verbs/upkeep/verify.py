@@ -86,7 +86,7 @@ def _fresh(library: Library, since_s: float) -> frozenset[str]:
     now = time.time()
     fresh = set()
     for name, seals in library.seals.all().items():
-        # A seal from the future, when a clock was wrong, says nothing about how old it is.
+        # The age of a seal from the future is unknown: a clock was wrong.
         recent = [seal for seal in seals if now - since_s <= seal.at <= now]
         with suppress(OSError, UsageError):
             if recent:
