@@ -5,6 +5,7 @@ from pathlib import Path
 
 HF_HUB_CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")  # the second one is read by huggingface_hub before 0.17
 MODELSCOPE_CACHE, TORCH_HOME, XDG_CACHE_HOME = "MODELSCOPE_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"
+OLLAMA_MODELS = "OLLAMA_MODELS"
 # The roots, each with a short name for its folder.
 CACHE_ROOTS = {"HF_HOME": "hf", MODELSCOPE_CACHE: "modelscope", TORCH_HOME: "torch", XDG_CACHE_HOME: "cache"}
 _TRANSFORMERS_CACHE = "TRANSFORMERS_CACHE"

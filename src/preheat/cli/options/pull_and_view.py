@@ -133,7 +133,7 @@ def add_adopt_option(verb: argparse.ArgumentParser) -> None:
         "--no-adopt",
         dest="adopt",
         action="store_false",
-        help="download files also if the caches of huggingface_hub, ModelScope, whisper or torch have them",
+        help="download files also if the caches of huggingface_hub, ModelScope, whisper, torch or Ollama have them",
     )
 
 

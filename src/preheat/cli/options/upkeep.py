@@ -92,6 +92,7 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
             _adopt,
             """\
   preheat adopt ~/.cache/huggingface ~/.cache/modelscope ~/.cache/whisper
+  preheat adopt ~/.ollama/models
   preheat adopt ./checkpoints --as IndexTeam/IndexTTS-2
   preheat adopt /mnt/old/cache --copy            from another filesystem""",
         ),
@@ -160,7 +161,9 @@ def _prune(verb: argparse.ArgumentParser) -> None:
 
 
 def _adopt(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("folders", nargs="+", metavar="DIR", help="a cache of Hugging Face, ModelScope or whisper")
+    verb.add_argument(
+        "folders", nargs="+", metavar="DIR", help="a cache of Hugging Face, ModelScope or whisper, or Ollama's store"
+    )
     verb.add_argument("--as", dest="ref", metavar="REF", help="adopt DIR as a plain folder of this model's files")
     verb.add_argument("--dry-run", action="store_true", help="show what would be adopted, and change nothing")
     verb.add_argument(

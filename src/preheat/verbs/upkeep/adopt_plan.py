@@ -7,7 +7,7 @@ from pathlib import Path
 from preheat.core.errors import LibraryError, UsageError
 from preheat.core.ref import Ref
 from preheat.disk.free_space import DiskNeed, disk_need, require_space
-from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
+from preheat.library.adopt import hf_caches, ms_caches, ollama_stores, whisper_caches
 from preheat.library.adopt.caches import CachedVersion, InvalidEntry
 from preheat.library.library import Library
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
@@ -121,6 +121,10 @@ def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | InvalidEntr
         if whisper_caches.is_cache(place):
             known = True
             yield from whisper_caches.read_cache(place)
+    for place in (folder, folder / "models"):
+        if ollama_stores.is_store(place):
+            known = True
+            yield from ollama_stores.read_store(place)
     if not known:
         raise UsageError(
             f"{folder} is not a known kind of cache", hint="--as owner/name, if it is a folder with one model's files"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from preheat.core.cache_variables import OLLAMA_MODELS
 from preheat.core.errors import LibraryError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import File, Snapshot
@@ -108,7 +109,7 @@ class OllamaStore:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"OLLAMA_MODELS": str(at)}
+        return {OLLAMA_MODELS: str(at)}
 
     def _models(self, snapshot: Snapshot) -> tuple[list[GgufModel], list[File]]:
         models, projectors = gguf_models(snapshot.files, self._reader)
