@@ -16,7 +16,7 @@ _MOST_TEXT = 1 << 20  # bytes of a template or of parameters
 
 
 class ModelReader:
-    """Reads files at `blob_path`. `told` is the kind that the user gives all files, in place of what is read.
+    """Reads files at `blob_path`. `told` is the kind that the user has named for all files; it overrides the one read.
 
     Raise UsageError if it is unknown.
     """
@@ -32,7 +32,7 @@ class ModelReader:
         self._hashes: dict[Digest, str] = {}
 
     def look(self, file: File) -> FileKind:
-        """Return what the file itself says it is. Raise LibraryError if it cannot be read."""
+        """Return the kind that is read from the file. Raise LibraryError if it cannot be read."""
         if file.digest not in self._seen:
             try:
                 self._seen[file.digest] = read_kind(self._blob(file))
@@ -41,7 +41,7 @@ class ModelReader:
         return self._seen[file.digest]
 
     def kind(self, file: File) -> str:
-        """Return the kind of the file, as the user says or as it says itself; empty if it is unknown."""
+        """Return the kind that the user has named, else the one that is read from the file; empty if it is unknown."""
         return self.told or self.look(file).kind
 
     def sha256(self, file: File) -> str:
@@ -71,4 +71,6 @@ class ModelReader:
 
 
 def _unread(file: File, error: OSError) -> LibraryError:
-    return LibraryError(f"{file.path} cannot be read in the library: {why(error)}", hint="run preheat verify")
+    return LibraryError(
+        f"{file.path} cannot be read in the library: {why(error)}", hint="to find the damaged blobs: preheat verify"
+    )
