@@ -164,6 +164,9 @@ def test_one_file_of_paths_leads_comfyui_to_a_folder_elsewhere(preheat: Preheat,
     assert preheat(*words).status == 0
     (section,) = yaml.safe_load((at / "extra_model_paths.yaml").read_text()).values()
     assert (Path(section["base_path"]) / section["checkpoints"] / "dream_v2.safetensors").is_file()
+    for name in ("models $HOME", "models\u2028"):
+        assert preheat("view", "comfyui-paths", name, "acme/pictures").status == 2
+        assert not (preheat.folder / name).exists()
     # Somebody else's file with that name stays.
     (at / "extra_model_paths.yaml").write_text("mine: {}\n")
     assert preheat(*words).status == 5

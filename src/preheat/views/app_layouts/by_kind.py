@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from preheat.core.errors import LibraryError
+from preheat.core.errors import LibraryError, UsageError
 from preheat.core.snapshot import File, Snapshot
 from preheat.desk.model_apps import KINDS, ModelApp
 from preheat.views.app_layouts.model_names import is_generic, is_model, is_part, last_names, owner_and_name
@@ -44,7 +44,10 @@ class ByKind:
         self._folders: Mapping[str, str] = app.kinds or {one: one for one in KINDS}
 
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - only the models of a snapshot
-        """See View. Raise LibraryError if the app can use none of the files, or one cannot be read."""
+        """See View. Raise LibraryError if the app can use none of the files, or one cannot be read.
+
+        With `paths`, raise UsageError for a folder whose name ComfyUI would read as another one.
+        """
         files = self.sort(snapshot, at)
         pieces: list[Piece] = [PlacedFile(one.at, one.file) for one in files if one.at is not None]
         if not pieces:
@@ -54,6 +57,11 @@ class ByKind:
                 hint="name the kind with --model-kind, as in --model-kind lora, and the files with --files",
             )
         if self._paths:
+            # ComfyUI replaces $NAME in the path, and reads UTF-8.
+            if not str(at).isprintable() or "$" in str(at):
+                raise UsageError(
+                    f"{str(at)!r} cannot be written to {PATHS_FILE}", hint="use a folder without $ in its name"
+                )
             pieces.append(ViewNote(at / PATHS_FILE, self._described(at), single=True))
         return tuple(pieces)
 
