@@ -13,19 +13,40 @@ from tests.stories.desk import comfyui, safetensors, write
 
 pytestmark = pytest.mark.slow
 
+# A llama of one block with noise for weights, and a token for each byte.
 _WRITE = """
-import sys, numpy, gguf
-writer = gguf.GGUFWriter(sys.argv[1], "llama")
-writer.add_name("Tiny")
-writer.add_size_label("1B")
-writer.add_block_count(1)
-writer.add_tensor("token_embd.weight", numpy.ones((64, 64), numpy.float32))
-writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
+import sys, gguf, numpy
+E, F, V = 64, 128, 320
+w = gguf.GGUFWriter(sys.argv[1], "llama")
+w.add_name("Tiny"); w.add_size_label("1B"); w.add_block_count(1); w.add_context_length(128); w.add_embedding_length(E)
+w.add_feed_forward_length(F); w.add_head_count(4); w.add_head_count_kv(4); w.add_layer_norm_rms_eps(1e-5)
+w.add_rope_dimension_count(16); w.add_vocab_size(V); w.add_tokenizer_model("llama")
+letters, others = [b"<0x%02X>" % n for n in range(256)], [b"t%d" % n for n in range(V - 259)]
+w.add_token_list([b"<unk>", b"<s>", b"</s>"] + letters + others)
+w.add_token_scores([0.0] * V); w.add_token_types([2, 3, 3] + [6] * 256 + [1] * (V - 259))
+w.add_bos_token_id(1); w.add_eos_token_id(2); w.add_unk_token_id(0)
+noise = numpy.random.default_rng(0)
+for name, shape in {
+    "token_embd": (V, E), "output_norm": (E,), "output": (V, E), "blk.0.attn_norm": (E,), "blk.0.ffn_norm": (E,),
+    "blk.0.attn_q": (E, E), "blk.0.attn_k": (E, E), "blk.0.attn_v": (E, E), "blk.0.attn_output": (E, E),
+    "blk.0.ffn_gate": (F, E), "blk.0.ffn_up": (F, E), "blk.0.ffn_down": (E, F),
+}.items():
+    w.add_tensor(name + ".weight", (noise.standard_normal(shape) * 0.02).astype(numpy.float32))
+w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+"""
+_GENERATE = """
+import sys, xllamacpp
+for path in sys.argv[1:]:
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_ctx, params.n_parallel, params.warmup = path, 64, 1, False
+    params.cpuparams.n_threads = 1
+    answer = xllamacpp.Server(params).handle_completions({"prompt": "hello", "max_tokens": 2, "temperature": 0})
+    print("tokens:", answer["usage"]["completion_tokens"])
 """
 _READ = """
 import sys, gguf
 reader = gguf.GGUFReader(sys.argv[1])
-print(reader.get_field("general.architecture").contents(), [tensor.name for tensor in reader.tensors])
+print(reader.get_field("general.architecture").contents(), len(reader.tensors))
 """
 # Ramalama looks below the registry's folder; models of hf.co lie beside it.
 _FIND = """
@@ -55,7 +76,7 @@ def said(python: Path, script: str, *words: str, **env: str) -> str:
     ).stdout
 
 
-def test_gguf_readers_and_ramalama_find_models_in_the_views(
+def test_gguf_readers_ramalama_and_llama_cpp_use_models_in_the_views(
     outsider: Outsider, preheat: Preheat, tmp_path: Path
 ) -> None:
     python = outsider("ramalama==0.25.0", "gguf==0.19.0")
@@ -65,6 +86,7 @@ def test_gguf_readers_and_ramalama_find_models_in_the_views(
     write(tmp_path / "talk-GGUF/template", b"{{ .Prompt }}")
     ref = f"file:{model.parent}"
     assert preheat("pull", ref).status == 0
+    placed = []
     for kind, below in (
         ("llama-cpp", model.name),
         ("lm-studio", f"local/talk-GGUF/{model.name}"),
@@ -72,7 +94,8 @@ def test_gguf_readers_and_ramalama_find_models_in_the_views(
     ):
         told = preheat("view", kind, kind, ref)
         assert told.status == 0, told.err
-        assert said(python, _READ, str(preheat.folder / kind / below)) == "llama ['token_embd.weight']\n"
+        assert said(python, _READ, str(preheat.folder / kind / below)) == "llama 12\n"
+        placed.append(str(preheat.folder / kind / below))
     store = preheat.folder / "ollama"
     assert preheat("view", "ollama", str(store), ref).status == 0
     # Ramalama looks in a store only where there is an Ollama; it does not start it.
@@ -89,6 +112,9 @@ def test_gguf_readers_and_ramalama_find_models_in_the_views(
     assert named["talk-GGUF"] == f"sha256:{Path(found).name.removeprefix('sha256-')}"
     for digest in named.values():
         assert (store / "blobs" / digest.replace(":", "-")).is_file()
+    # And llama.cpp itself generates from each of them.
+    llama = outsider("xllamacpp==2026.10.11549")
+    assert said(llama, _GENERATE, *placed, found).splitlines() == ["tokens: 2"] * 4
 
 
 def test_safetensors_are_opened_in_comfyuis_folders(outsider: Outsider, preheat: Preheat, tmp_path: Path) -> None:
