@@ -146,6 +146,7 @@ def test_a_proofs_peak_becomes_the_memory_request(preheat: Preheat) -> None:
         (("k8s", "--weights", "image", "--image", "x", "--namespace", "A b"), "not the name of a namespace"),
         (("k8s", "--weights", "image", "--image", "x", "--user", "0:0"), "must not be root"),
         (("k8s", "--weights", "image", "--image", "x", "--built"), "--built is for compose"),
+        (("k8s", "--weights", "image", "--image", "x", "--node-group", "y"), "--node-group is for kserve"),
         (("compose", "--weights", "image"), "--weights is for Kubernetes"),
         (("systemd", "--report", "x"), "--report is for Kubernetes"),
     ],
@@ -153,6 +154,45 @@ def test_a_proofs_peak_becomes_the_memory_request(preheat: Preheat) -> None:
 def test_options_that_do_not_fit_are_rejected(preheat: Preheat, words: tuple[str, ...], said: str) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     told = preheat("serve-config", *words)
+    assert (told.status, told.out) == (2, "")
+    assert said in told.err
+
+
+ONE = '[app]\nname = "tiny"\ncommand = ["python3"]\nready = "tcp:7860"\n[[needs]]\nref = "acme/tiny"\n'
+
+
+def test_kserve_gets_the_commit_that_is_in_the_library(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(ONE)
+    words = ("serve-config", "kserve", "--weights", "node", "--node-group", "gpus")
+    assert preheat(*words).status == 5
+    assert preheat("pull", "preheat.toml", "--quiet").status == 0
+    told = preheat(*words)
+    assert told.status == 0, told.err
+    [cache, service, _] = yaml.safe_load_all(told.out)
+    [shown] = [event for event in preheat("show", "acme/tiny", "--json").events if event["event"] == "done"]
+    uri = cache["spec"]["sourceModelUri"]
+    assert uri.startswith("hf://acme/tiny:")
+    assert uri.rpartition(":")[2] in json.dumps(shown)
+    assert service["spec"]["predictor"]["model"]["storageUri"] == uri
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "said"),
+    [
+        (RECIPE, ("volume", "--weights-image", "x"), "serves one model, not 2"),
+        (ONE + 'at = "checkpoints"\n', ("volume", "--weights-image", "x"), "not in /models/checkpoints"),
+        (ONE, ("volume",), "a modelcar requires its image's name"),
+        (ONE.replace("acme", "ms:acme"), ("node", "--node-group", "x"), "cannot fetch ms:acme/tiny"),
+        (ONE, ("node",), "requires a LocalModelNodeGroup"),
+        (ONE, ("pvc",), "--weights pvc is for k8s"),
+        (ONE, ("image",), "requires the image's name"),
+    ],
+)
+def test_recipes_that_do_not_fit_kserve_are_rejected(
+    preheat: Preheat, recipe: str, words: tuple[str, ...], said: str
+) -> None:
+    (preheat.folder / "preheat.toml").write_text(recipe)
+    told = preheat("serve-config", "kserve", "--weights", *words)
     assert (told.status, told.out) == (2, "")
     assert said in told.err
 

@@ -54,6 +54,7 @@ _VERBS_OF_OTHERS = {
     "compose": "serve-config compose",
     "k8s": "serve-config k8s",
     "kubernetes": "serve-config k8s",
+    "kserve": "serve-config kserve",
 }
 _LOGINS = frozenset(("auth", "login", "logout", "whoami"))
 # The verbs that can select single files of a model.

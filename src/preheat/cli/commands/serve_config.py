@@ -9,20 +9,24 @@ from preheat.cli.typed_units import read_address, read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
-from preheat.deploy.kubernetes.manifests import manifests
-from preheat.deploy.kubernetes.workload import APART, WAYS
+from preheat.deploy.kubernetes.manifests import manifests, model_manifests
+from preheat.deploy.kubernetes.workload import APART, IMAGE, NODE, VOLUME, WAYS
 from preheat.deploy.systemd import unit
 from preheat.proof.report.comparison import read_older
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.deploying.compose_service import compose_service
+from preheat.verbs.deploying.kserve_model import kserve_model
 from preheat.verbs.deploying.kubernetes_workload import ClusterTerms, kubernetes_workload
 from preheat.verbs.deploying.service_terms import ServiceTerms
 from preheat.verbs.deploying.systemd_service import systemd_service
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 
-_FOR_CLUSTERS = ("weights", "weights_image", "namespace", "report")
+_CLUSTERS = ("k8s", "kserve")
+_FOR_KSERVE = ("model_format", "node_group")
+_FOR_CLUSTERS = ("weights", "weights_image", "namespace", "report", *_FOR_KSERVE)
+_KSERVE_WAYS = (IMAGE, NODE, VOLUME)
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -30,7 +34,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = wiring.recipe(options.app)
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
-    if options.kind == "k8s":
+    if options.kind in _CLUSTERS:
         text = _manifests(options, wiring, recipe)
         wiring.console.done({"kind": options.kind, "text": text}, text.rstrip("\n"))
         return 0
@@ -54,24 +58,42 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> str:
     """Return the Kubernetes objects of an app, whose folder in the image is `--dir`."""
     if not options.weights:
-        raise UsageError("--weights is required", hint=f"--weights {'|'.join(WAYS)}")
+        ways = _KSERVE_WAYS if options.kind == "kserve" else WAYS
+        raise UsageError("--weights is required", hint=f"--weights {'|'.join(ways)}")
     if options.built:
         raise UsageError("--built is for compose", hint="--weights image")
+    report = read_older(Path(options.report)) if options.report else None
+    cluster = ClusterTerms(
+        options.weights,
+        options.weights_image or "",
+        options.namespace or "default",
+        report,
+        options.model_format or "huggingface",
+        options.node_group or "",
+    )
+    if options.kind == "kserve":
+        if options.weights not in _KSERVE_WAYS:
+            raise UsageError(f"--weights {options.weights} is for k8s", hint=f"--weights {'|'.join(_KSERVE_WAYS)}")
+        if options.weights != IMAGE:
+            model = kserve_model(recipe, wiring.library, wiring.config.environ, cluster, wiring.console)
+            return model_manifests(model)
+    elif given := next((one for one in _FOR_KSERVE if getattr(options, one)), None):
+        raise UsageError(f"--{given.replace('_', '-')} is for kserve", hint="leave it out")
     if options.weights in APART:
         if not options.dir or not options.dir.startswith("/"):
             raise UsageError(
                 f"--weights {options.weights} requires the app's folder in its image", hint="--dir /app, as for build"
             )
         recipe = recipe_inside(recipe, options.app, Path(options.dir))
-    report = read_older(Path(options.report)) if options.report else None
-    cluster = ClusterTerms(options.weights, options.weights_image or "", options.namespace or "default", report)
     terms, environ = _terms(options), wiring.config.environ
     session = (wiring.library, wiring.image_view, environ)
-    return manifests(kubernetes_workload(recipe, *session, terms, cluster, wiring.console))
+    return manifests(
+        kubernetes_workload(recipe, *session, terms, cluster, wiring.console), kserve=options.kind == "kserve"
+    )
 
 
 def _terms(options: argparse.Namespace) -> ServiceTerms:
-    status = options.status or ("0.0.0.0:7861" if options.kind == "k8s" else "127.0.0.1:7861")
+    status = options.status or ("0.0.0.0:7861" if options.kind in _CLUSTERS else "127.0.0.1:7861")
     read_address(status)
     if options.front:
         read_address(options.front)

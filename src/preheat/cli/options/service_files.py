@@ -12,7 +12,8 @@ _EXAMPLES = """\
   preheat serve-config compose preheat.toml --image registry.lan/webui:1-loaded --built > compose.yaml
   preheat serve-config k8s preheat.toml --weights node --image registry.lan/webui:1-loaded | kubectl apply -f -
   preheat serve-config k8s preheat.toml --weights volume --dir /app --image registry.lan/webui:1 \\
-      --weights-image registry.lan/webui-weights:1 > webui.yaml"""
+      --weights-image registry.lan/webui-weights:1 > webui.yaml
+  preheat serve-config kserve preheat.toml --weights volume --weights-image registry.lan/modelcar:1 > model.yaml"""
 
 Add = Callable[[argparse.ArgumentParser], None]
 
@@ -28,7 +29,9 @@ def service_verb(add_app: Add) -> tuple[str, str, Add, str]:
 
 def _serve_config(verb: argparse.ArgumentParser, add_app: Add) -> None:
     verb.add_argument(
-        "kind", choices=["systemd", "compose", "k8s"], help="a unit file, a compose file, or objects for kubectl apply"
+        "kind",
+        choices=["systemd", "compose", "k8s", "kserve"],
+        help="a unit file, a compose file, or objects for kubectl apply",
     )
     add_app(verb)
     add_place_options(verb)
@@ -61,10 +64,17 @@ def _serve_config(verb: argparse.ArgumentParser, add_app: Add) -> None:
         "--weights",
         choices=["image", "pvc", "node", "volume"],
         help="where the weights come from: the app's image; a claim that a Job fills from the weights' image; "
-        "the app's image, brought to each node beforehand; the weights' image as a volume",
+        "the app's image, brought to each node beforehand; the weights' image as a volume. "
+        "kserve: image, volume (a modelcar) or node (its cache on nodes)",
     )
     group.add_argument(
         "--weights-image", metavar="IMAGE", help="the image with the weights and the guard, for pvc and volume"
+    )
+    group.add_argument(
+        "--model-format", metavar="NAME", help="kserve: the format by which it chooses a runtime (default: huggingface)"
+    )
+    group.add_argument(
+        "--node-group", metavar="NAME", help="kserve: the nodes for --weights node, a LocalModelNodeGroup"
     )
     group.add_argument("--namespace", metavar="NAME", help="the objects' namespace (default: default)")
     group.add_argument(

@@ -5,8 +5,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from preheat.core.units import say_size
+from preheat.deploy.kubernetes.served_model import ServedModel
 from preheat.deploy.kubernetes.workload import STARTUP_PERIOD_S, Workload
-from preheat.deploy.kubernetes.yaml_text import literal, quoted
+from preheat.deploy.kubernetes.yaml_text import literal, outdented, quoted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -14,23 +15,29 @@ if TYPE_CHECKING:
 _ROOM = "preheat.deploy.kubernetes"
 
 
-def manifests(workload: Workload) -> str:
-    """Return the file: its objects depend on where the weights come from."""
+def manifests(workload: Workload, *, kserve: bool = False) -> str:
+    """Return the file: its objects depend on where the weights come from. With `kserve`, KServe starts the app."""
     start_s, start_said = workload.service.health_start
-    text = (
-        _environment()
-        .get_template(f"{workload.weights}.yaml")
-        .render(
-            app=workload,
-            service=workload.service,
-            startup_period=STARTUP_PERIOD_S,
-            start_s=round(start_s),
-            start_said=start_said,
-            peak=say_size(workload.peak_memory),
-            fill_claim=_program("fill_claim.py"),
-            label_node=_program("label_node.py"),
-        )
+    return _filled(
+        f"kserve-{workload.weights}" if kserve else workload.weights,
+        app=workload,
+        service=workload.service,
+        startup_period=STARTUP_PERIOD_S,
+        start_s=round(start_s),
+        start_said=start_said,
+        peak=say_size(workload.peak_memory),
+        fill_claim=_program("fill_claim.py"),
+        label_node=_program("label_node.py"),
     )
+
+
+def model_manifests(model: ServedModel) -> str:
+    """Return the file of a model that a serving runtime of KServe serves."""
+    return _filled(f"kserve-{model.weights}", app=model)
+
+
+def _filled(name: str, **values: object) -> str:
+    text = _environment().get_template(f"{name}.yaml").render(**values)
     # Macros leave blank lines; the programs do not need theirs.
     return "\n".join(line for line in text.split("\n") if line.strip()) + "\n"
 
@@ -47,7 +54,7 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(quoted=quoted, literal=literal)
+    made.filters.update(quoted=quoted, literal=literal, outdented=outdented)
     return made
 
 

@@ -15,3 +15,8 @@ def quoted(value: object) -> str:
 def literal(value: object) -> str:
     """Quote a word of a command or the value of a variable, in which Kubernetes replaces `$(NAME)` and `$$`."""
     return quoted(str(value).replace("$", "$$"))
+
+
+def outdented(text: str) -> str:
+    """Return the lines with two spaces fewer before them."""
+    return re.sub(r"(?m)^  ", "", text)

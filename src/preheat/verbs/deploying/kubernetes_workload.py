@@ -32,12 +32,17 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class ClusterTerms:
-    """Options of an app in a cluster: where the weights come from, their image, the namespace, and a proof's report."""
+    """Options of an app in a cluster: where the weights come from, their image, the namespace, and a proof's report.
+
+    `model_format` and `node_group` are KServe's: what its runtimes are chosen by, and the nodes that cache a model.
+    """
 
     weights: str
     weights_image: str = ""
     namespace: str = "default"
     report: OlderReport | None = None
+    model_format: str = "huggingface"
+    node_group: str = ""
 
 
 def kubernetes_workload(
@@ -107,8 +112,13 @@ def _check(terms: ServiceTerms, cluster: ClusterTerms) -> None:
         raise UsageError(f"the kubelet cannot probe {terms.status}", hint=f"--status 0.0.0.0:{port}")
     if terms.front:
         raise UsageError("--front is for one machine; in a cluster, the Service has the app's port", hint="--port N")
-    if not _NAMESPACE.fullmatch(cluster.namespace):
-        raise UsageError(f"{cluster.namespace!r} is not the name of a namespace", hint="--namespace default")
+    check_namespace(cluster.namespace)
+
+
+def check_namespace(name: str) -> None:
+    """Raise UsageError for a name that no namespace can have."""
+    if not _NAMESPACE.fullmatch(name):
+        raise UsageError(f"{name!r} is not the name of a namespace", hint="--namespace default")
 
 
 @dataclass(frozen=True, slots=True)
