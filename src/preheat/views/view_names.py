@@ -25,7 +25,7 @@ _BY_KIND = (
     "stability-matrix",
     "gpt4all",
 )
-# Views of apps whose layout depends on what the files are.
+# Views of apps whose layout depends on the kind of each file.
 APP_VIEWS = (*_BY_KIND, "text-generation-webui", "llama-cpp", "lm-studio", "ollama")
 # Other names that people type.
 OTHER_NAMES = {
@@ -77,7 +77,7 @@ def choose_view(kind: str, ways: tuple[str, ...]) -> View:
         case _:
             if kind in APP_VIEWS:
                 raise UsageError(
-                    f"the view {kind} depends on what the files are, so a recipe cannot have it",
+                    f"the view {kind} depends on the kind of each file, so a recipe cannot have it",
                     hint=f"to place it by hand: preheat view {kind} DIR REF",
                 )
             views = (*VIEWS, *APP_VIEWS)

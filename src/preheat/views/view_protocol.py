@@ -109,7 +109,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SortedFile:
-    """Where an app's view has a model file, by its `kind`: at `at`, or not at all, for the reason `why`."""
+    """The place of a model file in an app's view, by its `kind`; `at` is None if it has none, for the reason `why`."""
 
     file: File
     kind: str
@@ -125,7 +125,7 @@ class SortedFile:
 
 @runtime_checkable
 class AppView(View, Protocol):
-    """A layout that depends on what the files are, which it reads in the library: they have to be there first."""
+    """A layout that depends on the kind of each file; it reads the files, so the library must have them first."""
 
     def sort(self, snapshot: Snapshot, at: Path) -> tuple[SortedFile, ...]:
         """Return the model files of a snapshot with their kinds and places; raise LibraryError for an unread file."""

@@ -48,7 +48,7 @@ def _environment() -> "Environment":
 
     # No autoescape, which is for HTML: each value goes through `quoted` or `literal`.
     made = Environment(
-        loader=PackageLoader("preheat.deploy.kubernetes", "templates"),
+        loader=PackageLoader(_ROOM, "templates"),
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,

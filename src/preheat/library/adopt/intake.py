@@ -20,6 +20,7 @@ from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import is_open_for_writing, lease
+from preheat.library.blobs.partial import BLOB_MODE
 
 ELSEWHERE = "it is on another filesystem"
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
@@ -123,7 +124,7 @@ class Intake:
             digest = expected or _usual(size, digests)
             if digests[digest.algorithm] != digest.hex:
                 raise IntegrityError(f"its bytes are {digest.algorithm}:{digests[digest.algorithm]}, not {digest}")
-            os.fchmod(target, 0o444)
+            os.fchmod(target, BLOB_MODE)
             # Needed for a hard link too: the source may have been written just before.
             os.fsync(target)
             # The file stays locked until it has its name: prune could otherwise remove it as left behind.

@@ -18,6 +18,7 @@ from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
 from preheat.library.blobs.running_hash import RunningHash
 from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 
+BLOB_MODE = 0o444  # no app may write to a blob, whose bytes other apps and the library use
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
@@ -143,7 +144,7 @@ class Partial:
                 )
             os.fsync(descriptor)
             # Last, because other processes must be able to open the partial to see that it is locked.
-            os.fchmod(descriptor, 0o444)
+            os.fchmod(descriptor, BLOB_MODE)
         return digests
 
     @contextlib.contextmanager

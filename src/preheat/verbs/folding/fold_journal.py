@@ -20,9 +20,9 @@ from preheat.core.errors import Busy, LibraryError
 from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.file_lock import take
+from preheat.library.blobs.partial import BLOB_MODE
 from preheat.library.small_files import read_small
 
-_BLOB_MODE = 0o444
 _MOST = 1 << 30  # bytes; a line has about 300
 
 
@@ -101,7 +101,7 @@ class FoldJournal:
     def _begun(self, path: Path, before: FileBefore) -> FileBefore | None:
         """Return how a file was before a fold that was killed when it had made the file a blob, and read-only."""
         known = self.entries.get(path)
-        if known is None or known.after is not None or before.mode != _BLOB_MODE:
+        if known is None or known.after is not None or before.mode != BLOB_MODE:
             return None
         then = known.before
         is_same = (then.inode, then.mtime_ns, then.sha256) == (before.inode, before.mtime_ns, before.sha256)

@@ -8,10 +8,9 @@ from pathlib import Path
 from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import existing
 from preheat.disk.readers import Readers, readers, readers_below
+from preheat.library.blobs.partial import BLOB_MODE
 from preheat.verbs.folding.model_files import ModelFile
 from preheat.views.links import HARDLINK, REFLINK, SYMLINK, possible_ways
-
-_BLOB_MODE = 0o444
 
 Ways = tuple[str, ...]
 
@@ -65,7 +64,7 @@ class SafeWays:
             now.append(self._of_blobs)
         if _is_new(self._of_blobs, now):
             return (), f"other users cannot read it, but could in {self._root}: use a --library of your own"
-        if HARDLINK in ways and _is_new(readers(file.path, file.look, _BLOB_MODE), now):
+        if HARDLINK in ways and _is_new(readers(file.path, file.look, BLOB_MODE), now):
             ways = tuple(way for way in ways if way == REFLINK)
             return ways, "other users cannot read it, but could if it had the mode of a blob, 0444"
         return ways, ""

@@ -1,1 +1,1 @@
-"""App layouts: the model folders of apps on people's desks; what goes where depends on what each file is."""
+"""App layouts: the model folders of apps; the place of a file in them depends on its kind."""

@@ -3,8 +3,8 @@
     DIR/models/checkpoints/sd_xl_base_1.0.safetensors       DIR is the app's installation, or its folder of models
     DIR/models/vae/REPOSITORY/vae/diffusion_pytorch_model.safetensors
 
-The folders are those in `desk.model_apps`. A file keeps its name, by which workflows and prompts refer to it. One whose
-name says nothing, or is that of another file, lies in a folder with the repository's name: all these apps list
+The folders are those in `desk.model_apps`. A file keeps its name, by which workflows and prompts refer to it. A file
+with a generic name, or with that of another file, lies in a folder with the repository's name: all these apps list
 subfolders. `comfyui-paths` is a folder beside the installation, with the file that adds it to ComfyUI's own:
 
     DIR/checkpoints/…                   the same folders
@@ -16,15 +16,16 @@ InvokeAI records models in a database: it adds those in a folder with `Scan Fold
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from preheat.core.errors import LibraryError, UsageError
 from preheat.core.snapshot import File, Snapshot
 from preheat.desk.model_apps import KINDS, ModelApp
-from preheat.views.app_layouts.model_names import is_generic, is_model, is_part, last_names, owner_and_name
+from preheat.views.app_layouts.model_names import is_generic, is_model, is_part, last_name, owner_and_name
 from preheat.views.app_layouts.model_reader import ModelReader
-from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, SortedFile, ViewNote
+from preheat.views.app_layouts.own_content import OwnContent
+from preheat.views.view_protocol import Piece, PlacedFile, SortedFile, ViewNote
 
 PATHS_FILE = "extra_model_paths.yaml"
 
@@ -70,10 +71,7 @@ class ByKind:
         root, (_, name) = self._root(at), owner_and_name(snapshot.ref)
         sorted_files = [self._kind(file) for file in snapshot.files if is_model(file)]
         taken = Counter(
-            (self._folders[kind], last.casefold())
-            for kind, why, file in sorted_files
-            for _, last in last_names([file])
-            if not why
+            (self._folders[kind], last_name(file).casefold()) for kind, why, file in sorted_files if not why
         )
         return tuple(self._sorted(kind, why, file, root, name, taken) for kind, why, file in sorted_files)
 
@@ -95,8 +93,7 @@ class ByKind:
     ) -> SortedFile:
         if why:
             return SortedFile(file, kind, None, why)
-        folder = self._folders[kind]
-        ((_, last),) = last_names([file])
+        folder, last = self._folders[kind], last_name(file)
         alone = not is_generic(file) and taken[folder, last.casefold()] == 1
         below = last if alone else f"{name}/{file.path}"
         return SortedFile(file, kind, Path(os.path.normpath(root / folder / below)))
@@ -108,21 +105,8 @@ class ByKind:
         first = self._app.folders[0]
         return at if at.name == Path(first).name else at / first
 
-    def _described(self, at: Path) -> "_PathsFile":
-        return _PathsFile(at, tuple(dict.fromkeys(self._folders.values())))
-
-
-class _PathsFile:
-    """The content of extra_model_paths.yaml: YAML, of which JSON strings are a part."""
-
-    def __init__(self, at: Path, folders: tuple[str, ...]) -> None:
-        self._at, self._folders = at, folders
-
-    def __call__(self, before: PriorNote) -> bytes | None:
-        body = "".join(self._lines()).encode()
-        return body if before.body is None or before.ours or before.body == body else None
-
-    def _lines(self) -> Iterator[str]:
-        yield f"preheat:\n    base_path: {json.dumps(str(self._at), ensure_ascii=False)}\n"
-        for folder in self._folders:
-            yield f"    {folder}: {folder}\n"
+    def _described(self, at: Path) -> OwnContent:
+        """Return the content of extra_model_paths.yaml: YAML, of which JSON strings are a part."""
+        lines = [f"preheat:\n    base_path: {json.dumps(str(at), ensure_ascii=False)}\n"]
+        lines += [f"    {folder}: {folder}\n" for folder in dict.fromkeys(self._folders.values())]
+        return OwnContent("".join(lines).encode())

@@ -24,7 +24,7 @@ from pathlib import Path
 from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.desk.model_apps import GGUF, LANGUAGE, LORA
-from preheat.views.app_layouts.model_names import GgufModel, gguf_models, is_model, owner_and_name
+from preheat.views.app_layouts.model_names import GgufModel, gguf_models, is_model, last_name, owner_and_name
 from preheat.views.app_layouts.model_reader import ModelReader
 from preheat.views.view_protocol import Piece, PlacedFile, SortedFile
 
@@ -78,7 +78,7 @@ class LlamaCpp:
         for model in models:
             apart = len(model.files) > 1 or bool(projectors)
             folder = at / model.name if apart else at
-            found += [SortedFile(file, GGUF, folder / _last(file)) for file in model.files]
+            found += [SortedFile(file, GGUF, folder / last_name(file)) for file in model.files]
             # It uses the first file whose name begins with mmproj.
             found += [SortedFile(file, PROJECTOR, folder / _projector_name(file)) for file in projectors[:1]]
         return tuple(found)
@@ -112,11 +112,11 @@ class TextGeneration:
         models, projectors = gguf_models(snapshot.files, self._reader)
         if models or projectors:
             found = [
-                SortedFile(file, GGUF, _gguf_folder(model, data / "models") / _last(file))
+                SortedFile(file, GGUF, _gguf_folder(model, data / "models") / last_name(file))
                 for model in models
                 for file in model.files
             ]
-            found += [SortedFile(file, PROJECTOR, data / "mmproj" / _last(file)) for file in projectors]
+            found += [SortedFile(file, PROJECTOR, data / "mmproj" / last_name(file)) for file in projectors]
             return tuple(found)
         is_adapter = any(file.path == "adapter_config.json" for file in snapshot.files)
         kind, folder = (LORA, "loras") if is_adapter else (LANGUAGE, "models")
@@ -140,9 +140,5 @@ def _pieces(snapshot: Snapshot, files: Sequence[SortedFile], title: str) -> tupl
 
 
 def _projector_name(file: File) -> str:
-    name = _last(file)
+    name = last_name(file)
     return name if name.startswith("mmproj") else f"mmproj-{name}"
-
-
-def _last(file: File) -> str:
-    return file.path.rpartition("/")[2]

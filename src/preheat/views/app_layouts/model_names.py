@@ -1,7 +1,7 @@
 """Model names: which files of a snapshot are models, which belong together, and what a repository is called."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -60,8 +60,8 @@ def is_part(file: File) -> bool:
 
 
 def is_generic(file: File) -> bool:
-    """Return whether a file's name says nothing, as `model.fp16.safetensors`."""
-    return _last(file).partition(".")[0].casefold() in _GENERIC
+    """Return whether libraries give this name to every model, as `model.fp16.safetensors`."""
+    return last_name(file).partition(".")[0].casefold() in _GENERIC
 
 
 def gguf_models(files: Iterable[File], reader: ModelReader) -> tuple[tuple[GgufModel, ...], tuple[File, ...]]:
@@ -74,7 +74,7 @@ def gguf_models(files: Iterable[File], reader: ModelReader) -> tuple[tuple[GgufM
     for file in sorted(files, key=lambda file: file.path):
         if not _GGUF.fullmatch(file.path):
             continue
-        if "mmproj" in _last(file).casefold() or reader.look(file).architecture == _PROJECTOR_ARCHITECTURE:
+        if "mmproj" in last_name(file).casefold() or reader.look(file).architecture == _PROJECTOR_ARCHITECTURE:
             projectors.append(file)
             continue
         part = _PART.fullmatch(file.path)
@@ -93,13 +93,8 @@ def owner_and_name(ref: Ref) -> tuple[str, str]:
     return _folder(owner or ref.hub), _folder(name)
 
 
-def last_names(files: Iterable[File]) -> Iterator[tuple[File, str]]:
-    """Yield each file with the last segment of its path."""
-    for file in files:
-        yield file, _last(file)
-
-
-def _last(file: File) -> str:
+def last_name(file: File) -> str:
+    """Return the last segment of a file's path."""
     return file.path.rpartition("/")[2]
 
 

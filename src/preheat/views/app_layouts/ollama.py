@@ -31,7 +31,8 @@ from preheat.desk.model_apps import GGUF
 from preheat.views.app_layouts.by_repository import PROJECTOR
 from preheat.views.app_layouts.model_names import GgufModel, gguf_models, owner_and_name
 from preheat.views.app_layouts.model_reader import ModelReader
-from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, SortedFile, ViewNote
+from preheat.views.app_layouts.own_content import OwnContent
+from preheat.views.view_protocol import Piece, PlacedFile, SortedFile, ViewNote
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -96,7 +97,7 @@ class OllamaStore:
             }
             pieces.append(_small_blob(blobs, config))
             placed = self._blob(blobs, model.files[0])
-            pieces.append(ViewNote(below / tag, _Content(json.dumps(manifest).encode()), of=placed, single=True))
+            pieces.append(ViewNote(below / tag, OwnContent(json.dumps(manifest).encode()), of=placed, single=True))
         return tuple(pieces)
 
     def sort(self, snapshot: Snapshot, at: Path) -> tuple[SortedFile, ...]:
@@ -140,18 +141,8 @@ class OllamaStore:
         return json.dumps(config).encode()
 
 
-class _Content:
-    """The content of a note that preheat alone writes: what somebody else has written there stays."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def __call__(self, before: PriorNote) -> bytes | None:
-        return self._body if before.body in (None, self._body) or before.ours else None
-
-
 def _small_blob(blobs: Path, body: bytes) -> ViewNote:
-    return ViewNote(blobs / f"sha256-{sha256(body).hexdigest()}", _Content(body), single=True)
+    return ViewNote(blobs / f"sha256-{sha256(body).hexdigest()}", OwnContent(body), single=True)
 
 
 def _why_not(model: GgufModel) -> str:
