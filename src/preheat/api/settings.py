@@ -26,7 +26,7 @@ class Settings:
     `patience_s`: how many seconds to retry a server that has responded before; None: 300, but 60 for a mirror.
     `unsafe_files`: how to treat checkpoints that can run untrusted code when they are loaded.
     `link`: how files in views are linked to the library.
-    `model_kind`: what the files are, in place of what they say, in views of apps with folders by kind of model.
+    `model_kind`: in views of apps, the kind of all files, instead of the kind that is read from each file.
     `locked`: fail if the lock of an app is missing or stale.
     `folder`: the app's folder, for built-in recipes.
     `optional`: also pull the needs that an app can start without.

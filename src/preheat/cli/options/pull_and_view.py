@@ -78,8 +78,8 @@ def _model_kind(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--model-kind",
         metavar="KIND",
-        help="in the view of an app: what the files are (checkpoint, lora, vae, controlnet, clip, clip-vision, unet, "
-        "embedding, upscaler, hypernetwork or gguf), in place of what they say themselves",
+        help="in the view of an app: the kind of all files (checkpoint, lora, vae, controlnet, clip, clip-vision, "
+        "unet, embedding, upscaler, hypernetwork or gguf), instead of the kind that is read from each file",
     )
 
 
