@@ -198,7 +198,10 @@ def test_hostile_names_are_ignored(app: Preheat, other: Preheat, name: str) -> N
 def test_hostile_indexes_are_refused(app: Preheat, other: Preheat) -> None:
     newer = b'{"version": 9, "models": [], "blobs": []}'
     outside = b'{"version": 1, "apps": [".."], "models": [], "blobs": []}'
-    for body in (b"", b"{}", b"[" * 100_000, newer, outside):
+    digest = f"sha256:{'0' * 64}"
+    model = {"ref": "hf:acme/tiny", "commit": "0" * 40, "files": [("model.bin", 9, digest)]}
+    negative = json.dumps({"version": 1, "models": [model], "blobs": [(digest, -1)]}).encode()
+    for body in (b"", b"{}", b"[" * 100_000, newer, outside, negative):
         with tarfile.open(other.folder / "evil.tar", "w") as tar:
             entry = tarfile.TarInfo("preheat-bundle/index.json")
             entry.size = len(body)

@@ -100,8 +100,10 @@ def read_index(body: bytes, of: str) -> BundleIndex:
     except (msgspec.MsgspecError, PreheatError, UnicodeDecodeError, RecursionError) as error:
         why = error.message if isinstance(error, PreheatError) else str(error)
         raise UsageError(f"{of} is not a valid bundle: {why}", hint="export it again") from error
-    if any(not name or name.startswith(".") or "/" in name or "\0" in name for name in form.apps) or form.piece < 0:
+    if any(not name or name.startswith(".") or "/" in name or "\0" in name for name in form.apps):
         raise UsageError(f"{of} is not a valid bundle: invalid names", hint="export it again")
+    if form.piece < 0 or any(size < 0 for size in blobs.values()):
+        raise UsageError(f"{of} is not a valid bundle: invalid sizes", hint="export it again")
     return BundleIndex(models, blobs, tuple(form.apps), form.since, form.piece)
 
 
