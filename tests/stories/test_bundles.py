@@ -211,6 +211,29 @@ def test_hostile_indexes_are_refused(app: Preheat, other: Preheat) -> None:
         assert "Traceback" not in told.err
 
 
+def test_a_bundle_does_not_replace_what_the_library_has_of_a_commit(app: Preheat, other: Preheat, model: Path) -> None:
+    bundle = exported(app, "-o", "b.tar")
+    assert other("import", str(bundle), "--recipes", "apps").status == 0
+    with tarfile.open(bundle) as tar:
+        index = tar.extractfile("preheat-bundle/index.json")
+        assert index is not None
+        entry = json.load(index)["models"][0] | {"others": []}
+    for size in (40, (model / "config.json").stat().st_size):
+        body = b"{}".ljust(size)
+        digest = hashlib.sha256(body).hexdigest()
+        told = {"version": 1, "models": [], "blobs": [(f"sha256:{digest}", size)]}
+        told["models"] = [entry | {"files": [("config.json", size, f"sha256:{digest}")]}]
+        with tarfile.open(other.folder / "other.tar", "w") as tar:
+            for name, content in (("index.json", json.dumps(told).encode()), (f"blobs/sha256/{digest}", body)):
+                member = tarfile.TarInfo(f"preheat-bundle/{name}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        assert other("import", "other.tar").status == (0 if size == len((model / "config.json").read_bytes()) else 4)
+        placed = other("pull", "apps/demo/preheat.toml", "--locked")
+        assert placed.status == 0, placed.err
+        assert (other.folder / "apps/demo/checkpoints/config.json").read_bytes() == (model / "config.json").read_bytes()
+
+
 @pytest.mark.slow
 def test_a_machine_with_nothing_but_python(app: Preheat, tmp_path: Path, model: Path) -> None:
     bundle = exported(app, "-o", "b.tar", "--with-preheat")

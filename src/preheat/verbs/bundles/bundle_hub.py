@@ -1,23 +1,27 @@
 """Bundle hub: a bundle as a source of models."""
 
+from collections.abc import Sequence
+
 from preheat.core.errors import HubError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Reader
 from preheat.verbs.bundles.bundle_file import BundleFile
+from preheat.verbs.bundles.bundle_index import BundleModel
 
 
 class BundleHub:
-    """See Hub. `open` raises NotFound for files that only an earlier bundle has."""
+    """See Hub. It has the `models`; `open` raises NotFound for files that only an earlier bundle has."""
 
     round_trip_s = 0.0
 
-    def __init__(self, bundle: BundleFile) -> None:
+    def __init__(self, bundle: BundleFile, models: Sequence[BundleModel]) -> None:
         self._bundle = bundle
+        self._models = models
 
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub."""
-        for model in self._bundle.index.models:
+        for model in self._models:
             if ref in (model.wanted.ref, model.wanted.ref.at(model.wanted.commit)):
                 return model.listed.named(ref)
         raise NotFound(f"{self._bundle.name} does not contain {ref}")

@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.core.errors import NotPreloaded, Occupied
+from preheat.core.errors import IntegrityError, NotPreloaded, Occupied
 from preheat.core.events import Listener
 from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 from preheat.transfer.fetch import Policy
 from preheat.verbs.bundles.bundle_file import BundleFile
 from preheat.verbs.bundles.bundle_hub import BundleHub
+from preheat.verbs.bundles.bundle_index import BundleModel
 from preheat.verbs.pull import PullResult, carry_out
 from preheat.verbs.pull_plan import PullPlan, plan_need, plan_pull
 from preheat.verbs.pull_sources import FileSelection, PullSource
@@ -43,11 +44,13 @@ def plan_import(
 ) -> ImportPlan:
     """Return the plan to add a bundle's models to the library; nothing is changed.
 
-    Raise NotPreloaded if it continues an earlier bundle whose files are not in the library.
+    Raise NotPreloaded if it continues an earlier bundle whose files are not in the library, IntegrityError if it has
+    other files of a commit than the library.
     """
-    source = BundleHub(bundle)
+    models = [_with_recorded(model, library) for model in bundle.index.models]
+    source = BundleHub(bundle, models)
     needs = []
-    for model in bundle.index.models:
+    for model in models:
         selection = FileSelection(unsafe=unsafe, locked=model.wanted)
         needs.append(plan_need([PullSource(bundle.name, source, model.wanted.ref)], library, on_event, selection))
     plan = plan_pull(needs, library)
@@ -76,6 +79,31 @@ def import_bundle(plan: ImportPlan, library: Library, policy: Policy, on_event: 
                 with open(path, "xb") as file:
                     file.write(text)
     return pulled
+
+
+def _with_recorded(model: BundleModel, library: Library) -> BundleModel:
+    """Return a bundle's version, with what the library has recorded of the same commit, which no bundle may replace.
+
+    Raise IntegrityError if it has other files of the commit, which never changes.
+    """
+    at = model.wanted.ref.at(model.wanted.commit)
+    known = library.find(at)
+    if known is None:
+        return model
+    listed = model.listed
+    try:
+        listed.held_to(known.at_paths(listed))
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"the bundle has other files of {at} than the library",
+            hint=f"do not trust this bundle; if the library is wrong, remove its files first: preheat rm {at}",
+        ) from error
+    # A digest of another algorithm cannot be compared: of a file that the library has, its own counts.
+    ours = {file.path: file for file in known.files if listed.file(file.path) is None or library.has(file.digest)}
+    wanted = tuple(ours.pop(file.path, file) for file in model.wanted.files)
+    others = tuple(ours.pop(file.path, file) for file in model.others)
+    unlisted = None if known.unlisted is None else model.wanted.unlisted
+    return BundleModel(replace(model.wanted, files=wanted, unlisted=unlisted), (*others, *ours.values()))
 
 
 def _recipes(bundle: BundleFile, folder: Path) -> list[tuple[Path, bytes]]:
