@@ -3,7 +3,10 @@
 import http.client
 import json
 import shutil
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,6 +25,7 @@ from preheat.verbs.locked_needs import require
 from preheat.verbs.mirror import mirror
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import until
 
 RECIPE = """
 [app]
@@ -197,6 +201,42 @@ def test_a_client_that_requires_tls_trusts_the_certificate_of_one_start(hubs: Hu
 def test_another_host_name_is_refused(hubs: Hubs) -> None:
     url = hubs.guard.environ["HF_ENDPOINT"]
     assert _seen(url, "GET", "/api/models/acme/tiny", {"Host": "evil.example:80"}, b"")[0] == 421
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+        (b"GET /api/models/acme/tiny HTTP/1.1\r\nHost: localhost:\r\n X-Other: 1\r\n\r\n", b"421"),
+        (b"GET /api/models/acme/tiny HTTP/1.1\r\nHost: localhost\r\nContent-Length: \xb2\r\n\r\n", b"413"),
+    ],
+)
+def test_an_odd_request_is_refused(hubs: Hubs, head: bytes, status: bytes) -> None:
+    host, _, port = hubs.guard.environ["MODELSCOPE_ENDPOINT"].removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(head)
+        assert client.recv(4096).split(b" ")[1] == status
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_silent_clients_leave_room_for_others(hubs: Hubs, secure: bool) -> None:
+    if secure and hubs.guard.unencrypted:
+        pytest.skip(hubs.guard.unencrypted)
+    url = hubs.guard.environ["HF_ENDPOINT"]
+    host, _, port = (hubs.guard.environ["MODELSCOPE_DOMAIN"] if secure else urlsplit(url).netloc).partition(":")
+    with ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+        assert _seen(url, "GET", "/api/models/acme/tiny", {}, b"")[0] == 200
+        until(lambda: threading.active_count() > 250)
+        time.sleep(0.5)
+        assert threading.active_count() < 290
+
+
+def test_no_key_is_left_on_the_disk(hubs: Hubs) -> None:
+    if hubs.guard.unencrypted:
+        pytest.skip(hubs.guard.unencrypted)
+    assert not list(Path(hubs.guard.environ["REQUESTS_CA_BUNDLE"]).parent.glob("*key*"))
 
 
 def test_a_file_that_has_changed_is_not_served(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import ssl
 import tempfile
 import threading
@@ -16,7 +18,9 @@ from typing import Any, Dict, Mapping
 from preheat.guard.net.loopback_certificate import NoCertificate, make_certificate
 from preheat.guard.net.prepared_answers import HttpAnswer, PreparedAnswers
 
-_HOSTS = ("127.0.0.1", "localhost")
+_HOST = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?")
+_SIZE = re.compile(r"[0-9]{1,9}")
+_PLACES = 256
 _MOST_BODY = 4 << 20
 _CHUNK = 1 << 20
 _SILENCE_S = 75.0
@@ -70,15 +74,35 @@ def _serve(answers: PreparedAnswers, tls: ssl.SSLContext | None, closing: ExitSt
 
 
 class _Server(ThreadingTCPServer):
+    """At most 256 connections at once: a further one replaces the oldest. `_turn` guards `_places`."""
+
     # Not http.server's: that one looks up the name of its address, which takes seconds without a network.
     daemon_threads = True
     request_queue_size = 256
 
     def __init__(self, answers: PreparedAnswers, tls: ssl.SSLContext | None) -> None:
         self.answers = answers
+        self._turn = threading.Lock()
+        self._places: Dict[int, socket.socket] = {}
         self.scheme = "http" if tls is None else "https"
         self._tls = tls
         super().__init__(("127.0.0.1", 0), _Responder)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Respond to a connection in a new thread."""
+        with self._turn:
+            if len(self._places) >= _PLACES:
+                with suppress(OSError):
+                    # Only shut it down: its own thread reads EOF and closes it.
+                    socket.socket.shutdown(self._places.pop(next(iter(self._places))), socket.SHUT_RDWR)
+            self._places[id(request)] = request
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._turn:
+            self._places.pop(id(request), None)
+        super().shutdown_request(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Respond to a connection, in its own thread: a slow TLS handshake must not keep others waiting."""
@@ -86,7 +110,11 @@ class _Server(ThreadingTCPServer):
         if self._tls is None:
             super().finish_request(request, client_address)
             return
-        with self._tls.wrap_socket(request, server_side=True) as wrapped:
+        with self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as wrapped:
+            with self._turn:
+                if id(request) in self._places:
+                    self._places[id(request)] = wrapped  # it has the descriptor now
+            wrapped.do_handshake()
             super().finish_request(wrapped, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -102,12 +130,11 @@ class _Responder(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         """Respond to any request."""
         size = self.headers.get("Content-Length", "0")
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if not size.isdigit() or int(size) > _MOST_BODY or "transfer-encoding" in headers:
+        if not _SIZE.fullmatch(size) or int(size) > _MOST_BODY or "transfer-encoding" in headers:
             self.close_connection = True
             self._send(HttpAnswer(413, {}))
-        elif host not in _HOSTS:
+        elif not _HOST.fullmatch(self.headers.get("Host", "")):
             # A page of another site, whose name leads to this address.
             self.close_connection = True
             self._send(HttpAnswer(421, {}))

@@ -57,6 +57,7 @@ def make_certificate(folder: str, environ: Mapping[str, str]) -> LoopbackCertifi
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(certificate, key)
+        os.remove(key)  # nobody else needs it, also if this process is killed
         trusted = os.path.join(folder, "trusted.pem")
         with open(trusted, "wb") as bundle:
             for path in (known, certificate):

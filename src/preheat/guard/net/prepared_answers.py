@@ -71,9 +71,9 @@ class PreparedAnswers:
         """Return the response to a request. `headers` have names in lower case. The body of HEAD is not omitted."""
         if method not in ("GET", "HEAD", "POST"):
             return HttpAnswer(405, {"Allow": "GET, HEAD, POST"})
-        parts = urlsplit(target)
-        path = unquote(parts.path).rstrip("/")
         try:
+            parts = urlsplit(target)
+            path = unquote(parts.path).rstrip("/")
             query = {name: values[-1] for name, values in _fields(parts.query).items()}
             answer = self._answer(path, query)
             if answer is None:
