@@ -56,3 +56,11 @@ def test_leftovers_are_listed_although_one_vanishes(tmp_path: Path) -> None:
     (tmp_path / "app" / "key.new-999999999" / "pages").write_bytes(b"12345")
     (tmp_path / "app" / "other.removed-999999999").symlink_to("gone")
     assert list_leftovers(str(tmp_path)) == [(str(tmp_path / "app" / "key.new-999999999"), 5)]
+
+
+def test_a_symlink_leads_to_no_leftovers(tmp_path: Path) -> None:
+    (tmp_path / "work/build.new-999999999").mkdir(parents=True)
+    (tmp_path / "library/app").mkdir(parents=True)
+    (tmp_path / "library/work").symlink_to(tmp_path / "work")
+    (tmp_path / "library/app/key.new-999999999").symlink_to(tmp_path / "work")
+    assert list_leftovers(str(tmp_path / "library")) == []

@@ -197,11 +197,15 @@ def _writer(place: str) -> str:
 
 
 def _folders(folder: str) -> Iterator[str]:
-    with suppress(OSError):
-        for app in sorted(os.listdir(folder)):
-            with suppress(OSError):
-                for key in sorted(os.listdir(os.path.join(folder, app))):
-                    yield os.path.join(folder, app, key)
+    for app in _folders_in(folder):
+        yield from _folders_in(app)
+
+
+def _folders_in(folder: str) -> List[str]:
+    """Return the folders in a folder. A symlink is none: another user of the library could have put it there."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    return []
 
 
 def _require_names(folder: str, parts: Parts) -> None:
