@@ -252,3 +252,36 @@ def test_a_recipe_cannot_have_a_view_that_depends_on_what_the_files_are(preheat:
     assert "to place it by hand: preheat view comfyui DIR REF" in told.err
     preheat("pull", "acme/pictures")
     assert preheat("view", "comfyui", "DIR", "acme/pictures").status == 0
+
+
+def test_people_type_apps_in_their_own_words(preheat: Preheat) -> None:
+    preheat("pull", "acme/pictures", "acme/see-GGUF")
+    for kind, placed in (
+        ("ComfyUI", "models/loras/style-lora.safetensors"),
+        ("sd-next", "models/Lora/style-lora.safetensors"),
+        ("automatic1111", "models/Lora/style-lora.safetensors"),
+        ("invokeai", "lora/style-lora.safetensors"),
+    ):
+        told = preheat("view", kind, kind, "acme/pictures", "--files", "*lora*")
+        assert told.status == 0, told.err
+        assert (preheat.folder / kind / placed).is_file()
+    # A language model in GGUF encodes texts for image models; those themselves are recognized.
+    assert preheat("view", "comfyui", "texts", "acme/see-GGUF", "--files", "see*").status == 0
+    assert (preheat.folder / "texts/models/text_encoders/see-F16.gguf").is_file()
+    wrong = preheat("view", "comfy", "at", "acme/pictures")
+    assert wrong.status == 2
+    assert "did you mean comfyui" in wrong.err
+
+
+def test_prune_keeps_what_an_app_uses_by_symlinks(preheat: Preheat, models: dict[str, Path], tmp_path: Path) -> None:
+    home = comfyui(tmp_path).parent
+    preheat("pull", "acme/pictures")
+    words = ("view", "comfyui", str(home), "acme/pictures", "--link", "symlink")
+    assert preheat(*words, "--files", "*lora*", "--files", "smile*").status == 0
+    assert preheat("rm", "acme/pictures", "--yes").status == 0
+    assert preheat("prune", "--yes").status == 0
+    for path in ("loras/style-lora.safetensors", "embeddings/smile.safetensors"):
+        placed = home / "models" / path
+        assert placed.is_symlink()
+        assert placed.read_bytes() == (models["acme/pictures"] / placed.name).read_bytes()
+    assert preheat("verify").status == 0

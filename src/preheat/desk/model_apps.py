@@ -32,7 +32,9 @@ _ANY: tuple[LinkKind, ...] = ("reflink", "hardlink", "symlink")
 
 # Kinds of models, as the folders of the apps have them.
 CHECKPOINT, LORA, VAE, CONTROLNET, CLIP, CLIP_VISION = "checkpoint", "lora", "vae", "controlnet", "clip", "clip-vision"
-UNET, EMBEDDING, UPSCALER, HYPERNETWORK, GGUF = "unet", "embedding", "upscaler", "hypernetwork", "gguf"
+UNET, EMBEDDING, UPSCALER, HYPERNETWORK = "unet", "embedding", "upscaler", "hypernetwork"
+# A language model in GGUF, with which image apps encode texts. GGUF files with parts of image models are UNET and CLIP.
+GGUF = "gguf"
 LANGUAGE = "language-model"  # of transformers; apps keep it as a folder
 KINDS = (
     CHECKPOINT,
@@ -82,7 +84,7 @@ _A1111_KINDS = {
     UPSCALER: "ESRGAN",
     HYPERNETWORK: "hypernetworks",
 }
-_FORGE_KINDS = {**_A1111_KINDS, CLIP: "text_encoder", UNET: "Stable-diffusion", GGUF: "Stable-diffusion"}
+_FORGE_KINDS = {**_A1111_KINDS, CLIP: "text_encoder", UNET: "Stable-diffusion", GGUF: "text_encoder"}
 _COMFY_KINDS = {
     CHECKPOINT: "checkpoints",
     LORA: "loras",
@@ -94,7 +96,7 @@ _COMFY_KINDS = {
     EMBEDDING: "embeddings",
     UPSCALER: "upscale_models",
     HYPERNETWORK: "hypernetworks",
-    GGUF: "diffusion_models",
+    GGUF: "text_encoders",
 }
 _SWARM_KINDS = {
     CHECKPOINT: "Stable-Diffusion",
@@ -106,7 +108,7 @@ _SWARM_KINDS = {
     UNET: "diffusion_models",
     EMBEDDING: "Embeddings",
     UPSCALER: "upscale_models",
-    GGUF: "diffusion_models",
+    GGUF: "text_encoders",
 }
 _MATRIX_KINDS = {
     CHECKPOINT: "StableDiffusion",
@@ -119,7 +121,7 @@ _MATRIX_KINDS = {
     EMBEDDING: "Embeddings",
     UPSCALER: "ESRGAN",
     HYPERNETWORK: "Hypernetwork",
-    GGUF: "DiffusionModels",
+    GGUF: "TextEncoders",
 }
 _SDNEXT_KINDS = {**_A1111_KINDS, CLIP: "Text-encoder", UNET: "UNET", CONTROLNET: "control", EMBEDDING: "embeddings"}
 _FOOOCUS_KINDS = {

@@ -91,7 +91,8 @@ def choose_folder_view(words: str, link: str, reader: "ModelReader") -> View:
     `link` is a value of `--link`; `auto` takes the ways that are safe for the app. Raise UsageError for an unknown
     name, or if the user has named a kind of model for a layout without folders by kind.
     """
-    kind = OTHER_NAMES.get(words.casefold(), words)
+    folded = words.casefold()
+    kind = OTHER_NAMES.get(folded, folded if folded in APP_VIEWS else words)
     if kind not in APP_VIEWS:
         view = choose_view(kind, read_ways(link))
         _require_none_told(kind, reader)

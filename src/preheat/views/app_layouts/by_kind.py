@@ -61,7 +61,8 @@ class ByKind:
             # ComfyUI replaces $NAME in the path, and reads UTF-8.
             if not str(at).isprintable() or "$" in str(at):
                 raise UsageError(
-                    f"{str(at)!r} cannot be written to {PATHS_FILE}", hint="use a folder without $ in its name"
+                    f"{str(at)!r} cannot be written to {PATHS_FILE}",
+                    hint="use a folder whose name has no $ and no unprintable letters",
                 )
             pieces.append(ViewNote(at / PATHS_FILE, self._described(at), single=True))
         return tuple(pieces)
@@ -100,7 +101,7 @@ class ByKind:
 
     def _root(self, at: Path) -> Path:
         """Return the folder of models in an installation; `at` itself if it has that folder's name already."""
-        if self._paths or not self._app.folders:
+        if self._paths or not self._app.folders or not self._app.kinds:
             return at
         first = self._app.folders[0]
         return at if at.name == Path(first).name else at / first
