@@ -155,3 +155,11 @@ def test_a_slug_fits_into_a_file_name(front: str, name: str) -> None:
 def test_a_public_mirror_answers_as_the_hub_and_gets_none_of_its_tokens(host: str, hub: str, issues: bool) -> None:
     assert hub_of_host(host) == hub
     assert issues_tokens(hub or "hf", host) is issues
+
+
+@pytest.mark.parametrize(
+    "text", ['acme/ti{"a":' * 900, "a/b:c/d:e/f", "x" * 5000 + "/y:z", "https://hf.co/hf://hf.co:"]
+)
+def test_a_hint_for_any_text_ends(text: str) -> None:
+    with pytest.raises(UsageError):
+        Ref.parse(text)

@@ -106,12 +106,13 @@ def test_a_program_is_traced_and_then_runs_without_asking_anybody(traced: Prehea
 def test_a_second_trace_of_the_same_app_yields_the_same(traced: Preheat) -> None:
     write_app(traced, "open(get('model.safetensors'), 'rb').read()")
     assert traced("trace", "--", *SCRIPT).status == 0
-    lock = (traced.folder / "preheat.lock").read_bytes()
+    needs = (traced.folder / "preheat.lock").read_bytes().partition(b"[start]")[0]
     told = traced("trace", "--", *SCRIPT)
     assert told.status == 2
     assert "exists already" in " ".join(told.err.split())
     assert traced("trace", "--force", "--", *SCRIPT).status == 0
-    assert (traced.folder / "preheat.lock").read_bytes() == lock
+    # What the start reads of its environment differs: the kernel reads more ahead than was asked for.
+    assert (traced.folder / "preheat.lock").read_bytes().partition(b"[start]")[0] == needs
 
 
 def test_a_page_in_a_child_of_a_shell_script_is_found_ready_and_stopped(traced: Preheat) -> None:

@@ -20,6 +20,7 @@ ARCHIVES = (ZIP, TAR)  # each names the members of an archive at a URL, which th
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
 _SEGMENT = r"(?!\.)[A-Za-z0-9._-]{1,96}(?<![.-])"
 _REPO = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}")
+_WHOLE = re.compile(rf"(?:(?:hf|ms):)?(?:(?:models|datasets|spaces)/)?(?:{_SEGMENT}/)?{_SEGMENT}(?:@[^@:\s]+)?")
 _KINDS = {
     HUGGING_FACE: {"models": MODEL, "datasets": DATASET, "spaces": SPACE},
     MODELSCOPE: {"models": MODEL, "datasets": DATASET},
@@ -291,7 +292,10 @@ def _meant(text: str) -> str:
     hub, colon, rest = name.partition(":")
     if colon and "/" in hub:
         name = f"{hub}@{rest}"  # as docker and ollama name tags
+    # Not any text: a mistake in what is meant would be followed by a hint of its own, and so on.
+    if name == text or not _WHOLE.fullmatch(name):
+        return ""
     try:
-        return f"did you mean {Ref.parse(name)}? " if name != text else ""
+        return f"did you mean {Ref.parse(name)}? "
     except UsageError:
         return ""

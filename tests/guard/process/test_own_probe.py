@@ -14,7 +14,7 @@ from preheat.guard.model.app import App
 from preheat.guard.net.network_namespace import why_not
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Process
-from tests.guard.apps import free_port
+from tests.guard.apps import free_port, until
 
 SERVER = """
 import http.server, sys
@@ -79,8 +79,8 @@ def test_an_isolated_app_is_ready_only_at_the_port_that_the_guard_publishes(serv
             assert [one.pid for one in others] == [running.pid]
             running.kill()
             running.wait()
-            _until_open(port)
-            assert probe.ready()
+            # The guard's port accepts connections before the app inside listens.
+            assert until(probe.ready)
         finally:
             running.kill()
             process.stop(0.0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Mapping, Protocol
 
 from preheat.guard.model.tail import LineMatcher, Tail
-from preheat.guard.probes.real_requests import KINDS, OneRealRequest, RealRequest, hang_up_after, split_request
+from preheat.guard.probes.real_requests import KINDS, HangUp, OneRealRequest, RealRequest, split_request
 
 _TIMEOUT_S = 5.0
 # Strings, not compiled patterns: re compiles and caches them on first use.
@@ -50,11 +50,11 @@ class HttpProbe:
         else:
             connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
         # The socket timeout applies to each read: an app that sends one byte per second would never reach it.
-        hanging_up = hang_up_after(connection, 2 * _TIMEOUT_S)
+        hanging_up = HangUp(connection, 2 * _TIMEOUT_S)
         try:
             connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
             # http.client parses truncated headers as if they were complete.
-            return 200 <= connection.getresponse().status < 400 and not hanging_up.finished.is_set()
+            return 200 <= connection.getresponse().status < 400 and not hanging_up.done
         except (OSError, HTTPException):
             return False
         finally:

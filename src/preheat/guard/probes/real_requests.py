@@ -87,7 +87,7 @@ class RealRequest:
 
         connection = HTTPConnection(self.host, self.port, timeout=self.within_s)
         # The socket timeout applies to each read: an app that sends one byte per second would never reach it.
-        hanging_up = hang_up_after(connection, self.within_s)
+        hanging_up = HangUp(connection, self.within_s)
         try:
             headers = {"User-Agent": "preheat-guard", "Connection": "close"}
             if body:
@@ -155,14 +155,21 @@ def _chunks(data: bytes) -> Iterable[tuple[bytes, int]]:
         at += 8 + size + size % 2
 
 
-def hang_up_after(connection: HTTPConnection, seconds: float) -> threading.Timer:
-    """Shut a connection down after some seconds, unless the returned timer is cancelled."""
-    hanging_up = threading.Timer(seconds, _hang_up, (connection,))
-    hanging_up.daemon = True
-    hanging_up.start()
-    return hanging_up
+class HangUp:
+    """Shut a connection down after some seconds, unless it is cancelled; `done` is set before."""
 
+    def __init__(self, connection: HTTPConnection, seconds: float) -> None:
+        self.done = False
+        self._connection = connection
+        self._timer = threading.Timer(seconds, self._hang_up)
+        self._timer.daemon = True
+        self._timer.start()
 
-def _hang_up(connection: HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(2)  # SHUT_RDWR
+    def cancel(self) -> None:
+        """Leave the connection open."""
+        self._timer.cancel()
+
+    def _hang_up(self) -> None:
+        self.done = True
+        with suppress(OSError, AttributeError):
+            self._connection.sock.shutdown(2)  # SHUT_RDWR
