@@ -1,5 +1,7 @@
 """Refs: parse what users type; no ref can name a path outside its folder."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +165,10 @@ def test_a_public_mirror_answers_as_the_hub_and_gets_none_of_its_tokens(host: st
 def test_a_hint_for_any_text_ends(text: str) -> None:
     with pytest.raises(UsageError):
         Ref.parse(text)
+
+
+@given(st.from_regex(r"(hf:|ms:)?(datasets/)?[A-Za-z0-9._-]{0,8}/?[A-Za-z0-9._-]{1,8}(:|@)?[!-~]{0,6}", fullmatch=True))
+def test_a_hint_is_never_an_error_of_its_own(text: str) -> None:
+    for form in (f"hf://{text}", f"{text}/", f"git@hf.co:{text}.git"):
+        with contextlib.suppress(UsageError):
+            Ref.parse(form)

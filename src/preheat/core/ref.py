@@ -292,10 +292,7 @@ def _meant(text: str) -> str:
     hub, colon, rest = name.partition(":")
     if colon and "/" in hub:
         name = f"{hub}@{rest}"  # as docker and ollama name tags
-    # Not any text: a mistake in what is meant would be followed by a hint of its own, and so on.
-    if name == text or not _WHOLE.fullmatch(name):
+    # A mistake in another text would be followed by a hint of its own, and so on.
+    if name == text or not _WHOLE.fullmatch(name) or "--" in name or ".." in name:
         return ""
-    try:
-        return f"did you mean {Ref.parse(name)}? "
-    except UsageError:
-        return ""
+    return f"did you mean {Ref.parse(name)}? "
