@@ -80,6 +80,10 @@ FOLLOWED = {
         "tests.stories.test_pull_from_images",
         "test_without_a_lock_the_image_lists_the_files",
     ),
+    "do not trust this bundle; if the library is wrong, remove its files first: preheat rm {}": (
+        "tests.stories.test_bundles",
+        "test_a_bundle_does_not_replace_what_the_library_has_of_a_commit",
+    ),
     "to place it by hand: preheat view {} DIR REF": (
         "tests.stories.test_app_views",
         "test_a_recipe_cannot_have_a_view_that_depends_on_what_the_files_are",

@@ -218,7 +218,7 @@ def test_a_bundle_does_not_replace_what_the_library_has_of_a_commit(app: Preheat
         index = tar.extractfile("preheat-bundle/index.json")
         assert index is not None
         entry = json.load(index)["models"][0] | {"others": []}
-    for size in (40, (model / "config.json").stat().st_size):
+    for size in ((model / "config.json").stat().st_size, 40):
         body = b"{}".ljust(size)
         digest = hashlib.sha256(body).hexdigest()
         told = {"version": 1, "models": [], "blobs": [(f"sha256:{digest}", size)]}
@@ -232,6 +232,9 @@ def test_a_bundle_does_not_replace_what_the_library_has_of_a_commit(app: Preheat
         placed = other("pull", "apps/demo/preheat.toml", "--locked")
         assert placed.status == 0, placed.err
         assert (other.folder / "apps/demo/checkpoints/config.json").read_bytes() == (model / "config.json").read_bytes()
+    hint = other("import", "other.tar").err.rstrip().rpartition(": preheat ")[2]
+    assert other(*hint.split(), "--yes").status == 0
+    assert other("import", "other.tar").status == 0
 
 
 @pytest.mark.slow
