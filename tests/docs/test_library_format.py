@@ -31,6 +31,7 @@ WORDS = {
     "REVISION": "[A-Za-z0-9_.~%-]+",
     "APP": "[^/]+",
     "VIEW": "[a-z-]+",
+    "CRC": "[0-9a-f]{8}",
     "MACHINE": "[A-Za-z0-9._-]+",
     "UID": "[0-9]+",
     "RANDOM": "[a-z0-9_]+",
@@ -130,6 +131,7 @@ def test_a_pulled_library_contains_only_documented_paths(model: Path, tmp_path: 
     preheat("pull", recipe, "--library", library)
     assert met(library) == {
         "format",
+        "apps/MACHINE-CRC.json",
         "blobs/ALGORITHM/FF/HEX",
         "records/HUB/SLUG/COMMIT.json",
         "records/HUB/SLUG/refs/REVISION",

@@ -1,10 +1,15 @@
 """Status, end to end: what there is, what runs, what is stale and what to do next; no hub is asked."""
 
+import json
+import os
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from preheat.library.records.process_ids import process_id
 from tests.command import Preheat
@@ -122,3 +127,67 @@ def test_a_recipe_with_a_mistake_is_shown_with_it(preheat: Preheat) -> None:
     said = looked(preheat)
     assert "reddy" in said["app"]["error"]
     assert "reddy" in preheat("status").out
+
+
+def locked_app(preheat: Preheat, *, link: str = "auto") -> Path:
+    """Make an app in a folder of its own, lock and pull it: no branch refers to what it needs. Return its recipe."""
+    at = recipe(preheat)
+    home = preheat.folder / "apps/small"
+    home.mkdir(parents=True)
+    for path in (at, preheat.folder / "app.py"):
+        path.rename(home / path.name)
+    at = home / at.name
+    assert preheat("lock", str(at)).status == 0
+    told = preheat("pull", str(at), "--link", link)
+    assert told.status == 0, told.err
+    return at
+
+
+def old_versions(preheat: Preheat, folder: Path | None = None) -> int:
+    plan = preheat("prune", "--old", "--younger", "0s", "--json", inside=within(folder or preheat.folder)).last
+    said = json.loads(preheat("status", "--json", inside=within(folder or preheat.folder)).out.splitlines()[-1])
+    assert len(plan["versions"]) == said["library"]["old"]
+    return len(plan["versions"])
+
+
+def within(folder: Path) -> tuple[str, ...]:
+    return ("env", "-C", str(folder))
+
+
+@pytest.mark.parametrize("link", ["symlink", "hardlink", "copy"])
+def test_a_version_in_a_view_of_the_library_is_not_old_whatever_its_link(preheat: Preheat, link: str) -> None:
+    at = locked_app(preheat, link=link)
+    shutil.rmtree(preheat.library / "apps", ignore_errors=True)  # as in a library of an earlier release
+    assert old_versions(preheat) == 0
+    shutil.rmtree(preheat.library / "views")
+    assert old_versions(preheat) == 1
+    assert old_versions(preheat, at.parent) == 0, "the lock of the recipe in this folder"
+
+
+def test_a_version_that_the_lock_of_a_known_app_pins_is_not_old(preheat: Preheat, hub: FlakyHub) -> None:
+    at = locked_app(preheat)
+    shutil.rmtree(preheat.library / "views")
+    assert preheat("prune", "--old", "--younger", "0s", "--yes").status == 0
+    assert len(preheat("ls", "--json").last["versions"]) == 1
+    said = looked(preheat)
+    assert ([one["path"] for one in said["other_apps"]], said["library"]["old"]) == ([str(at)], 0)
+    assert f"app      small ({at}): last used " in preheat("status").out
+    hub.recovers()
+    app = preheat.start("run", str(at), "--locked", "--json")
+    app.until(lambda one: '"life":"running"' in one.err)
+    app.kill(signal.SIGTERM)
+    app.ended()
+    at.unlink()
+    shutil.rmtree(preheat.library / "views")
+    assert (old_versions(preheat), looked(preheat)["other_apps"]) == (1, [])
+    assert not hub.asked()
+
+
+def test_a_note_of_an_app_that_is_damaged_does_no_harm(preheat: Preheat) -> None:
+    locked_app(preheat)
+    [note] = (preheat.library / "apps").iterdir()
+    note.write_bytes(b"[1, 2")
+    (note.parent / "other.json").symlink_to("/dev/zero")
+    os.mkfifo(note.parent / "fifo.json")
+    assert looked(preheat)["other_apps"] == []
+    assert preheat("prune", "--old", "--younger", "0s", "--yes").status == 0

@@ -131,12 +131,15 @@ def plan_prune(
     session: Session | None = None,
 ) -> RemovalPlan:
     """Return the plan to remove unneeded blobs and leftovers; see `prune` for the arguments."""
+    from pathlib import Path
+
+    from preheat.recipes.recipe import FILE_NAME
     from preheat.verbs.upkeep.prune import PruneOptions, sweep_of
     from preheat.verbs.upkeep.prune import plan_prune as plan
 
     library = (session or Session()).library
     options = PruneOptions(old, memory_snapshots, younger_s, forget, unread)
-    return plan(library, sweep_of(library, unread=unread), options)
+    return plan(library, sweep_of(library, unread=unread), options, [Path(FILE_NAME).absolute()])
 
 
 def carry_out_removal(plan: RemovalPlan, session: Session, settle_s: float | None = None) -> Removal:

@@ -18,6 +18,7 @@ from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import carry_out, resolve_policy
 from preheat.verbs.pull_plan import NeedPlan, plan_need, plan_pull
+from preheat.verbs.upkeep.noted_apps import note_app
 from preheat.views.view_protocol import AppView
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     needs: list[NeedPlan] = []
     sites: list[Site] = []
     left: list[OptionalMissing] = []
+    recipes: list[Recipe] = []
     for words in what:
         if session.names_app(words):
             recipe = session.recipe(words)
             _check(recipe, session)
+            recipes.append(recipe)
             some, theirs = _plan_recipe(recipe, session, left)
         else:
             some, theirs = [_plan_need(_typed(words, files), session)], []
@@ -79,7 +82,7 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
             here = [one.files for one in needs if one.files is not None and not session.library.missing(one.files)]
             sites += _sites_at(apps, here, session)
             needs = [one if one.files in here else _after(one, partial(_late_sites_at, apps, session)) for one in needs]
-    return _planned(needs, sites, session, left)
+    return replace(_planned(needs, sites, session, left), apps=tuple(recipes))
 
 
 def folder_view(kind: str, session: Session) -> View:
@@ -102,6 +105,8 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     """
     session.put_back()
     results = _carry_out(plan, session)
+    for recipe in plan.apps:
+        note_app(recipe, session.library)
     _place(plan, results, session)
     pulled = [one for one in results if one.left_out is None]
     late = tuple(one.left_out for one in results if one.left_out is not None)
@@ -121,6 +126,7 @@ def pull_needs(recipe: Recipe, session: Session) -> Recipe:
     """
     left: list[OptionalMissing] = []
     results = _carry_out(_planned(*_plan_recipe(recipe, session, left), session), session)
+    note_app(recipe, session.library)
     gone = {one.ref for one in (*left, *(result.left_out for result in results)) if one is not None}
     return replace(recipe, needs=tuple(need for need in recipe.needs if not need.optional or str(need.ref) not in gone))
 

@@ -24,6 +24,7 @@ from preheat.verbs.locked_needs import fitting, rehash_modified, require
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
+from preheat.verbs.upkeep.noted_apps import note_app
 from preheat.verbs.upkeep.running_notes import app_note
 from preheat.verbs.view import all_snapshots, place_all, sites_of
 
@@ -113,6 +114,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         recipe = pull_needs(recipe, session)
     # The app's output goes to a pipe, which Python would otherwise buffer.
     needed = require(recipe, session.library, session.on_event)
+    note_app(recipe, session.library)
     _refuse_unsafe([snapshot for _, snapshot in needed], session)
     environ = lead_to_views(offline(session.config.environ), _placed(recipe, needed, session))
     environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}

@@ -18,6 +18,7 @@ from preheat.verbs.pull_sources import resolve
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.replaying.replay_again import replay_again
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
+from preheat.verbs.upkeep.noted_apps import note_recipe
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -97,7 +98,10 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     )
     options = replace(options, intercept=session.transport if terms.intercept else None)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
-    return trace(app, name, session.library, options, session.on_event)
+    try:
+        return trace(app, name, session.library, options, session.on_event)
+    finally:
+        note_recipe(terms.output.absolute(), session.library)
 
 
 def replay_app(recipe: Recipe, session: Session, *, overlay: bool = False) -> ReplayVerdict:

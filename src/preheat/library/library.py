@@ -16,6 +16,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_some
 from preheat.disk.free_space import SPARE, DiskNeed, free_bytes, require_space
+from preheat.library.app_notes import AppNotes
 from preheat.library.blobs.blobs import SMALL, Blobs
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format, write_format
@@ -49,6 +50,7 @@ class Library:
         self.records = Records(root / "records")
         self.pins = Pins(root / "pins")
         self.claims = Claims(root / "claims")
+        self.apps = AppNotes(root / "apps")
         self.seals = Seals(root / "seals")
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)

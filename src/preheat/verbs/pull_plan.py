@@ -17,6 +17,7 @@ from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, che
 
 if TYPE_CHECKING:
     from preheat.library.adopt.known_caches import KnownCaches
+    from preheat.recipes.recipe import Recipe
     from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.upkeep.cached_files import CachedFile
@@ -103,7 +104,7 @@ class PullPlan:
 
     The first of `disks` is the library's; `writable`: this user can write to the library. `caches`: where to look for
     files of other programs, None for nowhere. Sizes are in bytes. Optional models come last;
-    `left_out` are those that no hub has.
+    `left_out` are those that no hub has. `apps` are the recipes that the needs are from.
     """
 
     needs: tuple[NeedPlan, ...]
@@ -112,6 +113,7 @@ class PullPlan:
     writable: bool = True
     caches: "KnownCaches | None" = None
     left_out: tuple[OptionalMissing, ...] = ()
+    apps: tuple["Recipe", ...] = ()
 
     @property
     def size(self) -> int:

@@ -62,11 +62,11 @@ class Claims:
 
         `at` is the output path outside the library: if the process is killed, prune removes its temporary files there.
         """
-        path = self._root / f"{_host()}-{os.urandom(8).hex()}.json"
+        path = self._root / f"{host_name()}-{os.urandom(8).hex()}.json"
         outside = "" if at is None else str(at.absolute())
         wanted = [str(digest) for digest in digests]
         # Not durable: after a crash, the process has ended, and the claim with it.
-        self._write(path, _Claim(PULL, _host(), wanted, process=process_id(), at=outside), durable=False)
+        self._write(path, _Claim(PULL, host_name(), wanted, process=process_id(), at=outside), durable=False)
         try:
             yield
         finally:
@@ -86,12 +86,12 @@ class Claims:
         import hashlib  # a start from a library whose views are its own does without
 
         named = hashlib.sha256(os.fsencode("\n".join((str(at), *wanted)))).hexdigest()[:16]
-        path = self._root / f"{_host()}-{named}.json"
+        path = self._root / f"{host_name()}-{named}.json"
         with suppress(OSError):
             try:
                 os.utime(path, follow_symlinks=False)
             except FileNotFoundError:
-                self._write(path, _Claim(VIEW, _host(), wanted, at=str(at)))
+                self._write(path, _Claim(VIEW, host_name(), wanted, at=str(at)))
 
     def folded(self, at: Path, files: Iterable[tuple[str, Digest]]) -> None:
         """Claim the blobs that names in apps' folders are links to; replace the claim of the journal `at`.
@@ -100,13 +100,13 @@ class Claims:
         """
         import hashlib
 
-        path = self._root / f"{_host()}-fold-{hashlib.sha256(os.fsencode(at)).hexdigest()[:16]}.json"
+        path = self._root / f"{host_name()}-fold-{hashlib.sha256(os.fsencode(at)).hexdigest()[:16]}.json"
         pairs = sorted((os.fsencode(name), str(digest)) for name, digest in files)
         if not pairs:
             path.unlink(missing_ok=True)
             return
         digests, paths = [digest for _, digest in pairs], [quote(name, safe="/ ") for name, _ in pairs]
-        self._write(path, _Claim(FOLD, _host(), digests, at=quote(os.fsencode(at), safe="/ "), paths=paths))
+        self._write(path, _Claim(FOLD, host_name(), digests, at=quote(os.fsencode(at), safe="/ "), paths=paths))
 
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
@@ -143,7 +143,7 @@ class Claims:
                 if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
                     raise disk_trouble(error, path) from error
                 continue  # not a regular file, so not a claim
-            here = claim.machine == _host()
+            here = claim.machine == host_name()
             files: tuple[tuple[str, str], ...] = ()
             if claim.by == FOLD:
                 holds, paths = True, claim.paths or []
@@ -212,9 +212,10 @@ def linked(folder: Path, blobs: Path) -> set[str]:
 
 def machine() -> str:
     """Return a unique file name for this machine: its host name and the start of its boot ID."""
-    return f"{_host()}-{kernel()[:8]}"
+    return f"{host_name()}-{kernel()[:8]}"
 
 
 @functools.cache
-def _host() -> str:
+def host_name() -> str:
+    """Return this machine's host name, as it can be part of a file name."""
     return "".join(c if c.isalnum() or c in "._" else "_" for c in os.uname().nodename)[:64] or "unknown"

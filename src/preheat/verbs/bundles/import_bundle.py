@@ -15,6 +15,7 @@ from preheat.verbs.bundles.bundle_index import BundleModel
 from preheat.verbs.pull import PullResult, carry_out
 from preheat.verbs.pull_plan import PullPlan, plan_need, plan_pull
 from preheat.verbs.pull_sources import FileSelection, PullSource
+from preheat.verbs.upkeep.noted_apps import note_recipe
 
 _LARGEST_TEXT = 256 << 20
 _READERS = 4  # at the same time: the disk and the hashes are the limit, not round trips
@@ -78,6 +79,9 @@ def import_bundle(plan: ImportPlan, library: Library, policy: Policy, on_event: 
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, "xb") as file:
                     file.write(text)
+    for path, _ in plan.recipes:
+        if path.suffix == ".toml":
+            note_recipe(path, library)
     return pulled
 
 

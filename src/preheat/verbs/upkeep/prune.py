@@ -1,6 +1,8 @@
 """Prune: remove blobs, leftovers and old versions that nothing needs any more."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from preheat.guard.memory_snapshot.saved_memory import FOLDER, list_leftovers, list_saved
 from preheat.library.library import Library
@@ -47,13 +49,15 @@ def sweep_unread(library: Library, settle_s: float | None = None) -> Sweep:
     return Sweep(library.root, settle_s, unread)
 
 
-def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> RemovalPlan:
+def plan_prune(
+    library: Library, sweep: Sweep, prune_options: PruneOptions, recipes: Iterable[Path] = ()
+) -> RemovalPlan:
     """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
-    A version is old if no branch or tag was last seen at its commit, and no pin, built-in recipe or placed view has
-    it.
+    A version is old if no branch or tag was last seen at its commit, and no pin, built-in recipe, placed view or lock
+    of an app has it: of an app that has used the library, or of one of `recipes`.
     """
-    old = old_versions(library) if prune_options.old else []
+    old = old_versions(library, recipes) if prune_options.old else []
     plan = sweep.plan(young_s=prune_options.young_s, gone=tuple(snapshot.ref for snapshot in old))
     kept = keepers(old, plan, library)
     memory = list_leftovers(str(library.root / FOLDER))

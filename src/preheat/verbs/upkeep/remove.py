@@ -85,6 +85,7 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
     if plan.forget is not None:
         library.claims.tidy(plan.forget)
         library.marks.tidy()
+        library.apps.tidy()
 
     def wait(seconds: float) -> None:
         words = f"waiting {say_seconds(seconds)}, until changes by other machines appear"

@@ -11,6 +11,7 @@ from preheat.guard.memory_snapshot.saved_memory import SavedMemory
 from preheat.library.adopt.hf_caches import repositories as hf_repositories
 from preheat.library.adopt.known_caches import KnownCaches
 from preheat.library.adopt.ms_caches import repositories as ms_repositories
+from preheat.library.app_notes import AppNote
 from preheat.library.library import Library
 from preheat.library.upkeep.usage import VersionUsage, survey
 from preheat.recipes.lock_file import Lock
@@ -75,7 +76,7 @@ class Status:
     """The state of the library, of the app in the folder (None without a recipe), and of this user's processes.
 
     `stale` are sentences about what is out of date, `steps` the commands to type next. `memory` are the memory
-    snapshots in the library.
+    snapshots in the library, `others` the apps elsewhere that have used the library, the latest first.
     """
 
     library: LibraryStatus
@@ -84,13 +85,17 @@ class Status:
     stale: tuple[str, ...]
     steps: tuple[NextStep, ...]
     memory: tuple[SavedMemory, ...] = ()
+    others: tuple[AppNote, ...] = ()
 
 
-def library_status(library: Library) -> LibraryStatus:
-    """Return the status of a library; it need not exist. Reads its records and lists its folders."""
+def library_status(library: Library, recipes: Iterable[Path] = ()) -> LibraryStatus:
+    """Return the status of a library; it need not exist. Reads its records and lists its folders.
+
+    The versions that the locks of `recipes` pin are not old.
+    """
     root = library.root
     everything = survey(library.records, root / "blobs", library.pins)
-    gone = {snapshot.ref for snapshot in old_versions(library)}
+    gone = {snapshot.ref for snapshot in old_versions(library, recipes)}
     old = tuple(one for one in everything.versions if one.ref in gone)
     interrupted = _used((root / "partial").rglob("*.part"))
     return LibraryStatus(root, everything.stored, free_bytes(existing(root)), everything.versions, interrupted, old)
@@ -107,7 +112,9 @@ def status(
     library: Library, app: RecipeStatus | None, processes: Sequence[RunningProcess], caches: KnownCaches | None
 ) -> Status:
     """Return the status, with what is stale and what to do next; `caches` matter if there is neither app nor model."""
-    found = library_status(library)
+    path = None if app is None else app.path
+    found = library_status(library, () if path is None else (path,))
+    others = (note for note in library.apps if not (note.here and note.recipe == path))
     return Status(
         found,
         app,
@@ -115,6 +122,7 @@ def status(
         tuple(_stale(found, app)),
         tuple(_steps(found, app, processes, caches)),
         tuple(saved_apps(library)),
+        tuple(sorted(others, key=lambda note: -note.used_at)),
     )
 
 

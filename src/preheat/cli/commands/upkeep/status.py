@@ -8,9 +8,12 @@ from preheat.api import status
 from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
+from preheat.library.app_notes import AppNote
 from preheat.verbs.upkeep.running_notes import MIRROR, RunningProcess
 from preheat.verbs.upkeep.saved_apps import age, memory_facts
 from preheat.verbs.upkeep.status import LibraryStatus, Status
+
+_MOST_APPS = 10  # to list in the text
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -45,6 +48,10 @@ def _facts(found: Status) -> dict[str, object]:
             "stale": app.stale,
             "error": app.error,
         },
+        "other_apps": [
+            {"name": one.name, "path": str(one.recipe), "here": one.here, "used_at": one.used_at}
+            for one in found.others
+        ],
         "running": [
             {
                 "verb": one.verb,
@@ -70,12 +77,20 @@ def _lines(found: Status) -> list[str]:
     if app is not None:
         state = app.error or (f"missing: {', '.join(app.missing)}" if app.missing else "all it needs is in the library")
         lines.append(f"app      {app.name} ({app.path}): {state}")
+    lines += [f"app      {_other(one)}" for one in found.others[:_MOST_APPS]]
+    if len(found.others) > _MOST_APPS:
+        lines.append(f"app      and {len(found.others) - _MOST_APPS} more")
     lines += [f"running  {_process(one)}" for one in found.processes] or ["running  nothing"]
     lines += [f"memory   {saved.app}: {say_size(saved.size)}, saved {age(saved)}" for saved in found.memory]
     lines += [f"stale    {words}" for words in found.stale]
     width = max((len(step.command) for step in found.steps), default=0)
     lines += [f"next     {step.command.ljust(width)}  {step.reason}" for step in found.steps]
     return lines
+
+
+def _other(app: AppNote) -> str:
+    where = str(app.recipe) if app.here else f"{app.recipe} on another machine"
+    return f"{app.name} ({where}): last used {say_seconds(max(time.time() - app.used_at, 0.0))} ago"
 
 
 def _library(library: LibraryStatus) -> str:
