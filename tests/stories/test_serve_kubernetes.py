@@ -161,8 +161,9 @@ def test_options_that_do_not_fit_are_rejected(preheat: Preheat, words: tuple[str
 ONE = '[app]\nname = "tiny"\ncommand = ["python3"]\nready = "tcp:7860"\n[[needs]]\nref = "acme/tiny"\n'
 
 
-def test_kserve_gets_the_commit_that_is_in_the_library(preheat: Preheat) -> None:
-    (preheat.folder / "preheat.toml").write_text(ONE)
+@pytest.mark.parametrize("end", ["", "optional = true\n"])
+def test_kserve_gets_the_commit_that_is_in_the_library(preheat: Preheat, end: str) -> None:
+    (preheat.folder / "preheat.toml").write_text(ONE + end)
     words = ("serve-config", "kserve", "--weights", "node", "--node-group", "gpus")
     assert preheat(*words).status == 5
     assert preheat("pull", "preheat.toml", "--quiet").status == 0

@@ -11,7 +11,7 @@ from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.deploying.kubernetes_workload import ClusterTerms, check_namespace
-from preheat.verbs.locked_needs import all_required
+from preheat.verbs.locked_needs import required
 
 _HINT = "--weights image: KServe starts the app itself"
 
@@ -45,7 +45,7 @@ def kserve_model(
         )
     if not cluster.node_group:
         raise UsageError("--weights node requires a LocalModelNodeGroup", hint="--node-group NAME")
-    [(_, snapshot)] = all_required(recipe, library)
+    snapshot = required(need, library, recipe.typed)
     if need.files:
         on_event(Noted(str(need.ref), "KServe downloads all files of the commit, not only those that the recipe names"))
     return ServedModel(
