@@ -79,7 +79,8 @@ def gguf_models(files: Iterable[File], reader: ModelReader) -> tuple[tuple[GgufM
             continue
         part = _PART.fullmatch(file.path)
         models.setdefault(part[1] if part else file.path[: -len(".gguf")], []).append(file)
-    named = ((stem.rpartition("/")[2], some) for stem, some in models.items())
+    # The name may become a folder's: a file may be called `...gguf`.
+    named = ((_folder(stem.rpartition("/")[2]), some) for stem, some in models.items())
     return tuple(GgufModel(name, tuple(some)) for name, some in named), tuple(projectors)
 
 
