@@ -14,6 +14,8 @@ from typing import IO, Protocol
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import HubError, ImageError
 from preheat.core.snapshot import File
+from preheat.core.units import say_size
+from preheat.disk.free_space import SPARE, free_bytes
 from preheat.oci.config.base_files import readable, reading_layer
 from preheat.oci.layers.tar_reader import FILE, Damaged, TarEntries, TarEntry
 from preheat.oci.model.content import Content
@@ -99,19 +101,25 @@ def files_by_headers(layer: Descriptor, ask: OpenLayer) -> tuple[LayerFile, ...]
 def files_by_download(layer: Descriptor, content: Content, aside: Path | None) -> tuple[LayerFile, ...]:
     """Download a layer once, into an unnamed temporary file in the folder `aside`, and list its files.
 
-    Raise HubError if the layer is damaged or compressed with zstd, or if its bytes do not match its digest.
+    Raise HubError if the layer is damaged or compressed with zstd, if its bytes do not match its digest, or if the disk
+    has no room for its files.
     """
     if not readable(layer.media_type):
         raise HubError(f"layer {layer.digest} is compressed with zstd, which is not supported", hint=_UNPACKED)
-    with _damage(layer):
-        spool = tempfile.TemporaryFile(dir=aside)  # noqa: SIM115 - its bytes are read as long as the hub is used
+    with _damage(layer), contextlib.ExitStack() as undoing:
+        spool = undoing.enter_context(tempfile.TemporaryFile(dir=aside))
+        room = max(free_bytes(aside or Path(tempfile.gettempdir())) - SPARE, 0)
         found: list[LayerFile] = []
         with reading_layer(content, layer.media_type) as entries:
             for entry in _files(iter(entries)):
                 if spool.tell() + entry.size > SPOOLED + _MOST_RATIO * layer.size:
                     raise Damaged(f"its files are more than {_MOST_RATIO} times as large as the layer")
+                if spool.tell() + entry.size > room:
+                    # Its unpacked size is only known here: a full disk would stop other programs too.
+                    raise Damaged(f"its files do not fit on the disk, which has {say_size(room)} for them")
                 found.append(_kept(layer, entry, entries, spool))
         spool.flush()
+        undoing.pop_all()  # its bytes are read as long as the hub is used
         return tuple(found)
 
 
