@@ -1,11 +1,13 @@
 """Saved memory is used only where no other user can put another dump in its place."""
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
 from preheat.guard.memory_snapshot.intact import Unusable, require_unshared
+from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy, MemorySnapshots
 from preheat.guard.memory_snapshot.saved_memory import (
     SavedMemory,
     list_leftovers,
@@ -64,3 +66,18 @@ def test_a_symlink_leads_to_no_leftovers(tmp_path: Path) -> None:
     (tmp_path / "library/work").symlink_to(tmp_path / "work")
     (tmp_path / "library/app/key.new-999999999").symlink_to(tmp_path / "work")
     assert list_leftovers(str(tmp_path / "library")) == []
+
+
+@pytest.mark.timeout(20)
+def test_a_guard_that_hangs_does_not_hold_up_another(tmp_path: Path) -> None:
+    snapshots = object.__new__(MemorySnapshots)  # without CRIU
+    snapshots.policy = MemoryPolicy(str(tmp_path), "")
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with snapshots.alone(within_s=0.1):
+        pass
+    os.close(other)
+    other = os.open(tmp_path, os.O_RDONLY)
+    with snapshots.alone(within_s=0.1), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)

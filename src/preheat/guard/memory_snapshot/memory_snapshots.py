@@ -23,6 +23,7 @@ from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.probes.probes import CommandProbe, parse_probe
 
 _READY_WITHIN_S, _GLANCE_S = 10.0, 0.01
+_ALONE_WITHIN_S = 30.0  # a restore takes seconds
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,19 @@ class MemorySnapshots:
         return None if saved is None else Restorable(saved, self._criu)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no other guard restores a snapshot of this app, and keep others from it meanwhile."""
+    def alone(self, within_s: float = _ALONE_WITHIN_S) -> Iterator[None]:
+        """Wait until no other guard restores a snapshot of this app, and keep others from it meanwhile.
+
+        After `within_s` seconds, go on: a guard that hangs, or was stopped, must not keep this one from its app.
+        """
         descriptor = os.open(self.policy.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        deadline = time.monotonic() + within_s
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while time.monotonic() < deadline:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(_GLANCE_S)
             yield
         finally:
             os.close(descriptor)
