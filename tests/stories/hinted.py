@@ -38,6 +38,7 @@ TYPED = {
     "to list all models: preheat ls": "preheat ls",
     "to list the pins: preheat ls": "preheat ls",
     "to list them: preheat ls": "preheat ls",
+    "preheat run --locked {}": "preheat run --locked preheat.toml",
     "preheat prune": "preheat prune",
     "preheat prune --old": "preheat prune --old",
     "preheat pull": "preheat pull",

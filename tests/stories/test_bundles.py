@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def test_an_app_is_carried_whole(app: Preheat, other: Preheat, model: Path) -> N
     assert taken.read_bytes() == (model / "model.safetensors").read_bytes()
     again = other("import", str(bundle), "--recipes", "apps", "--json").last
     assert again["new"] == 0
+
+
+def test_import_and_run_name_the_apps_own_code_if_it_is_missing(app: Preheat, other: Preheat) -> None:
+    bundle = exported(app, "-o", "demo.tar")
+    told = other("import", str(bundle), "--recipes", "apps")
+    assert f"copy the app's own folder to {other.folder}/apps/demo" in told.out, told.out
+    ended = other("run", "--locked", "apps/demo/preheat.toml")
+    assert ended.status == 2
+    assert f"{other.folder}/apps/demo/app.py does not exist" in ended.err
+    assert "restart" not in ended.err
+    (other.folder / "apps/demo/app.py").write_text("print('started')", encoding="utf-8")
+    told = other("import", str(bundle), "--recipes", "apps")
+    command = told.out.strip().rpartition("Next: preheat ")[2]
+    started = other(*shlex.split(command))
+    assert (started.status, "started" in started.out) == (0, True), started.err
 
 
 def test_any_tar_reads_it(app: Preheat, tmp_path: Path, model: Path) -> None:

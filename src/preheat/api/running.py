@@ -18,6 +18,7 @@ from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.app_port import at_port, ready_at, usual_port
+from preheat.recipes.app_python import missing_script
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.locked_needs import fitting, rehash_modified, require
@@ -116,7 +117,10 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     needed = require(recipe, session.library, session.on_event)
     note_app(recipe, session.library)
     _refuse_unsafe([snapshot for _, snapshot in needed], session)
-    environ = lead_to_views(offline(session.config.environ), _placed(recipe, needed, session))
+    environ = offline(session.config.environ)
+    placed = _placed(recipe, needed, session)
+    _require_script(recipe, environ | recipe.env)
+    environ = lead_to_views(environ, placed)
     environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}
     snapshots = _with_snapshots(recipe, session, guarding)
     if guarding.mmap_weights or snapshots:
@@ -148,6 +152,16 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     pages = (guarding.front, own_page, guarding.status)
     with app_note(session.config.state, session.library.root, recipe.name, recipe.folder, pages) as note:
         return _supervise(recipe, app, options, needed, session, note.watching(session.on_event))
+
+
+def _require_script(recipe: Recipe, environ: Mapping[str, str]) -> None:
+    """Raise UsageError if the script of the app's command does not exist: each start would fail."""
+    script = missing_script(environ, recipe.folder, recipe.command)
+    if script:
+        raise UsageError(
+            f"{recipe.name} cannot be started: {recipe.folder / script} does not exist",
+            hint=f"a recipe does not contain the app's own code: copy the app's folder to {recipe.folder}",
+        )
 
 
 def _supervise(

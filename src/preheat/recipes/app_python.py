@@ -11,6 +11,8 @@ from pathlib import Path
 # Strings, not compiled patterns: few starts need them.
 _PYTHON = r"(?:python|pypy)[0-9.]*"
 _VERSIONED = r"(?:python|pypy)([0-9]+\.[0-9]+)"
+# Python's options before a script: single letters, and those with a value. -c, -m and others end the search.
+_FLAGS, _WITH_VALUE = r"-[bBdEiIOPqRsSuvx]+|-[XW].+", ("-X", "-W")
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
 _WORD = rb"[^\0\s\"'`=;|&()]+"
 _IN_A_PREFIX = rb"python[0-9.]*|activate"
@@ -68,6 +70,27 @@ class AppPython:
             names = () if self.site_packages is None else tuple(_names(self.site_packages))
         parts = (name.removesuffix(".dist-info").partition("-") for name in names if name.endswith(".dist-info"))
         return {_normal(package): version for package, _, version in parts}
+
+
+def missing_script(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> str:
+    """Return the script that a Python or a shell is to run in `folder`, if it does not exist there; else "".
+
+    Empty too for another program, a module, code in the command, and a command whose options are unknown.
+    """
+    name = os.path.basename(command[0]) if command else ""  # noqa: PTH119 - of a word, not of a path
+    is_shell = name in _SHELLS
+    if not is_shell and not re.fullmatch(_PYTHON, name):
+        return ""
+    words = iter(command[1:])
+    for word in words:
+        if not is_shell and word in _WITH_VALUE:
+            next(words, "")
+        elif not is_shell and re.fullmatch(_FLAGS, word):
+            continue
+        else:
+            on_path = is_shell and "/" not in word and _program(environ, folder, word) is not None
+            return "" if word.startswith("-") or on_path or os.path.lexists(folder / word) else word
+    return ""
 
 
 def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> Path | None:
