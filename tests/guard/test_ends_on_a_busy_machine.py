@@ -82,6 +82,17 @@ def test_polling_proc_ends_too(tmp_path: Path, busy: Path) -> None:
     assert busy.exists()
 
 
+@pytest.mark.parametrize("kernel", [False, True])
+def test_files_of_a_warden_are_not_the_programs(tmp_path: Path, *, kernel: bool) -> None:
+    """It is a fork of the process that started it, with the same files open and mapped."""
+    (tmp_path / "own.bin").write_bytes(b"x")
+    with open(tmp_path / "own.bin", "rb"):
+        watching = Opens([str(tmp_path)], os.getpid, kernel=kernel, beneath=True)
+        pids: list[int] = []
+        child(tmp_path, pids)
+        assert "own.bin" not in {Path(one.path).name for one in watching.close()}
+
+
 def test_logs_that_a_program_keeps_writing_are_read_up_to_their_length(tmp_path: Path) -> None:
     line = f'1700000000.000000 openat(AT_FDCWD</>, "x", O_RDONLY) = 3<{tmp_path}/x.bin>'
     notes = tmp_path / "calls"

@@ -161,6 +161,20 @@ def test_the_mirror_serves_its_page_and_pulled_models(installed: Preheat) -> Non
     assert stopped(mirror) == 0
 
 
+def test_a_bundle_is_carried_to_another_library(installed: Preheat) -> None:
+    assert installed("pull", "acme/tiny").status == 0
+    assert installed("export", "acme/tiny", "-o", "tiny.tar").status == 0
+    told = installed("import", "tiny.tar", "--library", "other", "--json")
+    assert told.status == 0, told.err
+    assert told.last["new"] > 9_000_000
+
+
+def test_model_folders_are_shown(installed: Preheat, model: Path) -> None:
+    told = installed("fold", "--also", str(model), "--json")
+    assert told.status == 0, told.err
+    assert told.last["done"] is False
+
+
 def test_completion_is_printed(installed: Preheat) -> None:
     assert "preheat" in installed("completion", "bash").out
 

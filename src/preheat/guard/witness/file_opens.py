@@ -56,6 +56,8 @@ class Open:
 class Opens:
     """Record the files below `folders` that the process `root()` and its family open, until `close`.
 
+    With `beneath`, what `root()` itself opens is not recorded: a warden has the files of the process that forked it.
+
     A process that ended before its event was read counts as one of the family, except below the folders `others`, where
     other programs than the family open many files.
     `root` returns a PID, or 0 before the start. `how` is the method used; `lost` is set if events were lost. With
@@ -63,11 +65,18 @@ class Opens:
     """
 
     def __init__(
-        self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True, others: Sequence[str] = ()
+        self,
+        folders: Sequence[str],
+        root: Callable[[], int],
+        *,
+        kernel: bool = True,
+        others: Sequence[str] = (),
+        beneath: bool = False,
     ) -> None:
         self._folders = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in folders)
         self._others = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in others)
         self._root = root
+        self._beneath = beneath
         self._found: dict[tuple[str, bool], Open] = {}
         self._began: dict[str, float] = {}
         self._kin: dict[int, tuple[bool, float]] = {}
@@ -100,7 +109,7 @@ class Opens:
     def _of_family(self, pid: int) -> bool | None:
         """Return whether a process belongs to the program; None if it has ended, and was not seen before."""
         root = self._root()
-        if not root:
+        if not root or (self._beneath and pid == root):
             return False
         now = time.monotonic()
         known, until = self._kin.get(pid, (False, 0.0))
@@ -174,7 +183,8 @@ class Opens:
         while not self._closing.wait(_LOOK_EVERY_S):
             root, now = self._root(), time.monotonic()
             if root and now - looked > _FAMILY_EVERY_S:
-                members, looked = [member.pid for member in process_tree.family(root)], now
+                family = [member.pid for member in process_tree.family(root)]
+                members, looked = [pid for pid in family if not self._beneath or pid != root], now
             for pid in members:
                 for path in _open_files(pid):
                     if self._matters(path):

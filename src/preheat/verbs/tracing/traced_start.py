@@ -201,7 +201,7 @@ def _eyes(how: str, workplace: Path, root: Callable[[], int]) -> Opens | Strace:
     if how != STRACE:
         # Observe all of /, because an app can keep its files anywhere.
         # In the library, the scan of downloads opens them too.
-        opens = Opens(["/"], root, kernel=how != PROC, others=[str(workplace.parent / "blobs")])
+        opens = Opens(["/"], root, kernel=how != PROC, others=[str(workplace.parent / "blobs")], beneath=True)
         if opens.how == (how or FANOTIFY):
             return opens
         opens.close()
@@ -212,4 +212,4 @@ def _eyes(how: str, workplace: Path, root: Callable[[], int]) -> Opens | Strace:
     if how:
         hint = "run it as root" if how == FANOTIFY else "is strace installed, and is ptrace permitted?"
         raise UsageError(f"file opens cannot be observed with {how} on this machine", hint=hint)
-    return Opens(["/"], root, kernel=False)
+    return Opens(["/"], root, kernel=False, beneath=True)
