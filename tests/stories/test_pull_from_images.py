@@ -1,8 +1,9 @@
-"""Pull from images: an app's files from the layers of an image in a registry, without a hub."""
+"""Pull from images: an app's files from the layers of an image in a registry or a file, without a hub."""
 
 import gzip
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,41 @@ def test_a_second_machine_takes_everything_from_the_image(
     registry.asked.clear()
     assert node("pull", "--from", image).status == 0
     assert registry.asked == []
+
+
+@pytest.mark.parametrize("kind", ["oci:image:1", "oci-archive:image.tar:1", "docker-archive:image.tar:demo:1"])
+def test_an_image_in_a_file_is_a_source_as_in_a_registry(app: Preheat, node: Preheat, model: Path, kind: str) -> None:
+    told = app("build", "--base", "scratch", "--output", kind, "--json")
+    assert told.status == 0, told.err
+    store, _, rest = kind.partition(":")
+    at, _, tag = rest.partition(":")
+    shutil.move(app.folder / at, node.folder / at)
+    image = f"{store}:{at}:{tag}"
+    told = node("pull", "--from", image, "--json")
+    assert told.status == 0, told.out + told.err
+    assert right(node, model)
+    # Without the lock, another library: the image's own lock lists the files.
+    (node.folder / "preheat.lock").unlink()
+    told = node("pull", "acme/tiny", "--from", image, "--library", "again", "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["fetched"] == sum({body: len(body) for body in contents(model).values()}.values())
+
+
+def test_a_damaged_or_missing_image_in_a_file_is_reported(app: Preheat, node: Preheat) -> None:
+    assert app("build", "--base", "scratch", "--output", "oci:image:1").status == 0
+    largest = max((app.folder / "image/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    with open(largest, "r+b") as file:
+        file.seek(largest.stat().st_size // 2)
+        file.write(b"not the right bytes")
+    shutil.move(app.folder / "image", node.folder / "image")
+    told = node("pull", "--from", "oci:image:1", "--patience", "1s")
+    assert told.status in (3, 4), told.err
+    assert "Traceback" not in told.err
+    told = node("pull", "--from", "oci:nothing:1", "--patience", "1s")
+    assert told.status == 3
+    assert "nothing is not an OCI layout" in told.err
+    told = node("pull", "--from", "docker-daemon:demo:1")
+    assert (told.status, "docker save" in told.err) == (2, True)
 
 
 def test_without_a_lock_the_image_lists_the_files(app: Preheat, node: Preheat, registry: Registry, model: Path) -> None:

@@ -19,6 +19,7 @@ from preheat.oci.registry.push import Mounts, RegistryTarget
 from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
 from preheat.verbs.registries.image_hub import WeightsImage
+from preheat.verbs.registries.stored_layers import LocalLayers, RegistryLayers, StoredLayers
 
 
 class ImageStores:
@@ -46,20 +47,36 @@ class ImageStores:
                 return DockerArchive(place.path, place.tag)
 
     def weights(self, words: str) -> WeightsImage:
-        """Return an image in a registry, `docker://REGISTRY/REPOSITORY…`, as a source of files; nothing is asked yet.
+        """Return an image in a registry, a layout or an archive as a source of files; nothing is asked or read yet.
 
         Calls with the same words return the same object. Raise UsageError for anything else.
         """
         if words in self._weights:
             return self._weights[words]
         place = read_base(words)
-        if place.name is None:
-            raise UsageError(f"{words!r} is not an image in a registry", hint="docker://REGISTRY/REPOSITORY@sha256:HEX")
+        if place.kind in STORES:
+            raise UsageError(
+                f"{words!r} is in a store of podman or docker, of which no part can be read",
+                hint="write it to a file first, with podman save or docker save, then --from docker-archive:FILE",
+            )
+        if place.name is None and place.path is None:
+            raise UsageError(
+                f"{words!r} has no files", hint="docker://REGISTRY/REPOSITORY@sha256:HEX, oci:DIR:TAG, oci-archive:FILE"
+            )
         aside = self._session.library.root
-        connect = functools.partial(self._registry, place.name, SOURCE)
-        image = WeightsImage(str(place.name), connect, aside if os.access(aside, os.W_OK) else None)
+        name = str(place) if place.name is None else str(place.name)
+        connect = functools.partial(self._layers, place)
+        image = WeightsImage(name, connect, aside if os.access(aside, os.W_OK) else None)
         self._weights[words] = image
         return image
+
+    def _layers(self, place: ImageName) -> StoredLayers:
+        """Open the layers of an image in a registry, a layout or an archive. Raise ImageError if there is no image."""
+        if place.name is not None:
+            return RegistryLayers(str(place.name), self._registry(place.name, SOURCE))
+        source = self.source(place)
+        assert source is not None, "an image with a path has a source"
+        return LocalLayers(source)
 
     def target(self, place: ImageName, mounts: Mounts, on_bytes: OnBytes) -> Target:
         """Open a target for writing an image. Raise UsageError for a target that cannot be written."""

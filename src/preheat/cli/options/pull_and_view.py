@@ -30,8 +30,9 @@ def pull(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="IMAGE",
-        help="take the files from an image in a registry, docker://REGISTRY/REPOSITORY@sha256:HEX; the hubs are asked "
-        "only for models that it lacks; repeatable",
+        help="take the files from an image: docker://REGISTRY/REPOSITORY@sha256:HEX, or in a file, as build writes it: "
+        "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE; the hubs are asked only for models that it lacks; "
+        "repeatable",
     )
     verb.add_argument(
         "--plain-http",

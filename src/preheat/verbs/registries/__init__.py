@@ -1,1 +1,1 @@
-"""Images in registries as sources of models' files: `pull --from`."""
+"""Images as sources of models' files: `pull --from`."""

@@ -1,4 +1,4 @@
-"""Image files: the files in the layers of one image in a registry, found by their digests."""
+"""Image files: the files in the layers of one image, found by their digests."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Image hub: an image in a registry as a source of the files of one need."""
+"""Image hub: an image, in a registry or a file, as a source of the files of one need."""
 
 import contextlib
 import functools
@@ -8,29 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from preheat.core.errors import AccessDenied, HubError, HubUnavailable, ImageError, NotFound, PreheatError, UsageError
+from preheat.core.errors import HubError, HubUnavailable, ImageError, NotFound, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
-from preheat.hubs.file_range import FileLocation, Ranges
-from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.hub import Reader
-from preheat.net.response import Stream
 from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.registry.registry import Registry
-from preheat.oci.registry.remote_image import Remote
 from preheat.recipes.lock_file import understand_lock
 from preheat.verbs.registries.image_files import ImageFiles
+from preheat.verbs.registries.stored_layers import StoredLayers
 
 
 class WeightsImage:
-    """An image in a registry, whose layers contain models; shared by the hubs of several needs. Thread-safe.
+    """An image whose layers contain models; shared by the hubs of several needs. Thread-safe.
 
-    `connect` returns the registry, and is called when the image is first asked for; `aside` is the folder for temporary
+    `connect` returns its layers, and is called when the image is first asked for; `aside` is the folder for temporary
     files, None for the system's.
     """
 
-    def __init__(self, name: str, connect: Callable[[], Registry], aside: Path | None) -> None:
+    def __init__(self, name: str, connect: Callable[[], StoredLayers], aside: Path | None) -> None:
         self.name = name
         self._connect = connect
         self._aside = aside
@@ -38,20 +34,15 @@ class WeightsImage:
     @functools.cached_property
     def files(self) -> ImageFiles:
         """Return the files of the image's layers."""
-        return ImageFiles(Remote(self._registry), self._ask, self._aside)
+        return ImageFiles(self._layers.source, self._ask, self._aside)
 
     @functools.cached_property
-    def _registry(self) -> Registry:
+    def _layers(self) -> StoredLayers:
         return self._connect()
 
-    @functools.cached_property
-    def _ranges(self) -> Ranges:
-        return Ranges(self._registry, _read_error)
-
     def open(self, layer: Descriptor, start: int, stop: int) -> Reader:
-        """Return a reader of the bytes `start` to `stop` (exclusive) of a layer as the registry stores it."""
-        at = FileLocation(self._registry.url("blobs", str(layer.digest)), f"{self.name}: layer {layer.digest}")
-        return self._ranges.open(at, File(layer.digest.hex, layer.size, layer.digest), start, stop)
+        """Return a reader of the bytes `start` to `stop` (exclusive) of a layer as it is stored."""
+        return self._layers.open(layer, start, stop)
 
     def _ask(self, layer: Descriptor, start: int, stop: int) -> bytes:
         body = memoryview(bytearray(stop - start))
@@ -143,13 +134,3 @@ def _as_hub_error() -> Iterator[None]:
         yield
     except ImageError as error:
         raise HubError(error.message, hint=error.hint) from error
-
-
-def _read_error(stream: Stream, what: str) -> PreheatError:
-    match stream.status:
-        case 404 | 410:
-            return NotFound(f"{what} is not in the registry any more", hint="push the image again, or name another one")
-        case 401 | 403:
-            return AccessDenied(f"{what}: access is denied", hint="docker login, or podman login, at the registry")
-    temporary = read_temporary(stream.status, stream.headers, what, "a login")
-    return temporary or HubError(f"{what}: the registry answered {stream.status}", hint="see the registry's log")
