@@ -2,8 +2,26 @@
 
 import os
 import socket
+from collections.abc import Iterator
 
-from preheat.guard.kernel.ports import AppPorts
+from preheat.guard.kernel.ports import AppPorts, port_of_others
+
+
+class _LastLook(set[int]):
+    """An app's processes; the app closes its port as soon as they are looked at."""
+
+    def __init__(self, server: socket.socket) -> None:
+        super().__init__({1 << 30})  # it has ended
+        self._server = server
+
+    def __iter__(self) -> Iterator[int]:
+        self._server.close()
+        return super().__iter__()
+
+
+def test_a_port_that_is_closed_while_its_holder_is_searched_is_not_taken_by_others() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    assert port_of_others(server.getsockname()[1], _LastLook(server)) is None
 
 
 def test_processes_are_searched_only_when_a_socket_begins_to_listen() -> None:

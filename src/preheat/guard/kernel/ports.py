@@ -38,7 +38,8 @@ def port_taken(port: int) -> Holder | None:
 def port_of_others(port: int, pids: set[int]) -> Holder | None:
     """Return the process that listens on a local TCP port, unless one of `pids` does; None if nobody is known to.
 
-    The owner of a socket is unknown if it runs in another network namespace, such as a container.
+    The owner of a socket is unknown if it runs in another network namespace, such as a container, or if the socket was
+    closed meanwhile, as by an app that ends.
     """
     sockets = set(_listeners(port))
     if not sockets or any(link in sockets for pid in pids for link in open_links(pid)):
@@ -46,6 +47,8 @@ def port_of_others(port: int, pids: set[int]) -> Holder | None:
     pid = _owner(sockets)
     if not pid and any(not _is_readable(one) for one in pids):
         return None  # one of the app's own processes runs as another user
+    if not pid and sockets.isdisjoint(_listeners(port)):
+        return None
     return Holder(port, pid, process_tree.name(pid) if pid else "")
 
 

@@ -36,6 +36,8 @@ class OwnPortProbe:
             # In a network namespace of its own, the app's port is published by the guard.
             pids = {os.getpid()} if self._process.app.isolated else self._process.pids()
             other = None if _LAUNCHERS.intersection(map(name, pids)) else port_of_others(self._port, pids)
+            if other is not None and other.pid in self._process.pids():
+                return False  # a process that the app has just started; the next look finds it
             if other is not None and not self._told:
                 self._told = True
                 self._on_other(other)
