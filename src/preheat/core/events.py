@@ -86,7 +86,7 @@ class Scanned(msgspec.Struct, frozen=True):
 class Placed(msgspec.Struct, frozen=True):
     """A view of `ref` was placed at `path`: `links` counts files per kind of link, `copied` the bytes copied.
 
-    Files that were already in place are not counted.
+    Files that were already in place are not counted. `kept`: other files at their paths, which were not replaced.
     """
 
     ref: Ref
@@ -94,6 +94,7 @@ class Placed(msgspec.Struct, frozen=True):
     path: str
     links: Mapping[str, int]
     copied: int
+    kept: int = 0
 
 
 class MovedAside(msgspec.Struct, frozen=True):

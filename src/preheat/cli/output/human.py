@@ -43,6 +43,7 @@ from preheat.core.events import (
     Unneeded,
     Waiting,
 )
+from preheat.core.ref import MADE
 from preheat.core.units import say_count, say_seconds, say_size
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 # Lines are for logs; a terminal has the bar.
 _LINES_EVERY_S, _TRIALS_EVERY_S, _WAITING_EVERY_S, _BAR_EVERY_S = 60.0, 60.0, 1.0, 0.1
+_PACKAGES = frozenset(("site-packages", "dist-packages"))
 _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
@@ -99,14 +101,12 @@ class HumanConsole:
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
             case MovedAside():
                 self._say(f"moved aside: {event.path} to {event.to}")
-            case Placed() if event.copied >= _WORTH_SAYING:
-                self._say(f"placed {event.ref} at {event.path} ({event.kind}): {say_size(event.copied)} copied")
+            case Placed():
+                self._say(_say_placed(event), at=1 if _is_notable(event) else 2)
             case Scanned() | Noted():
                 self._say(f"{event.what}: {event.said}")
             case OptionalMissing():
                 self._say(f"{event.ref}: left out, as it is optional: {event.reason}")
-            case Placed():
-                self._say(f"placed {event.ref} at {event.path} ({event.kind})", at=2)
             case Rotten() | Mended() | Adopted() | Evicted() | LeftOut() | Unneeded():
                 self._say(say_upkeep(event), at=2 if isinstance(event, Unneeded) else 1)
             case Serving():
@@ -247,6 +247,19 @@ def say_plan(plan: ProofPlanned) -> str:
     sizes = f"{size}, {say_size(plan.size * plan.downloads)} in all" if plan.downloads > 1 else size
     how_long = "how long is known after the first start" if plan.left_s is None else f"about {_whole(plan.left_s)}"
     return f"{say_count(plan.starts, 'start')}, {say_count(plan.downloads, 'download')} of {sizes}; {how_long}"
+
+
+def _is_notable(event: Placed) -> bool:
+    """Return whether a view cost time, or put files where the app's packages or its own made files are."""
+    outside = event.ref.hub == MADE or _PACKAGES.intersection(event.path.split("/"))
+    return event.copied >= _WORTH_SAYING or bool(event.links and outside)
+
+
+def _say_placed(event: Placed) -> str:
+    copied = f": {say_size(event.copied)} copied" if event.copied >= _WORTH_SAYING else ""
+    files = f", {say_count(sum(event.links.values()), 'file')}" if event.links else ""
+    kept = f"; kept as they were: {say_count(event.kept, 'file')}" if event.kept else ""
+    return f"placed {event.ref} at {event.path} ({event.kind}{files}){copied}{kept}"
 
 
 def _whole(seconds: float) -> str:

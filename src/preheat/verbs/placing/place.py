@@ -207,7 +207,9 @@ class _Placing:
         placement = placer.placement()
         if not _inside(site, self._library) and (placement.has_symlinks or any(map(self._leads, pieces))):
             self._linked.setdefault(site.at, set()).update(file.digest for file in site.snapshot.files)
-        self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
+        spots = (path for piece in pieces if isinstance(piece, PlacedFile) for path in places_of(piece))
+        kept, ref, kind = sum(path in self._found.kept for path in spots), site.snapshot.ref, site.view.kind
+        self._on_event(Placed(ref, kind, str(site.at), placement.links, placement.copied, kept))
 
     @contextlib.contextmanager
     def claiming(self) -> Iterator[None]:

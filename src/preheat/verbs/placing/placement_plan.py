@@ -129,14 +129,20 @@ class PlacementPlan:
         found, file = self._found, planned.file
         if verdict is PlaceVerdict.SAME:
             found.same[planned.path] = file
-        elif verdict is PlaceVerdict.KEPT or (verdict is PlaceVerdict.CHANGED and planned.path in self._apps):
-            # The app itself made this file, such as a database, and has written to it since: it stays.
+        elif verdict is PlaceVerdict.KEPT or (verdict in _ASKED and self._is_apps_own(planned.path, current)):
             found.kept.add(planned.path)
         elif verdict in _ASKED:
             what = _what(current, file) if verdict is PlaceVerdict.OTHER else "changed since preheat placed it"
             found.conflicts.append(Conflict(planned.path, what, file.digest, current.blocked))
         elif verdict is PlaceVerdict.OURS and not found.marks:
             self._old = True
+
+    def _is_apps_own(self, path: Path, current: PathState) -> bool:
+        """Return whether the app itself makes the file at this path, here as on the machine where it was traced.
+
+        It has made it before preheat placed it, or has written to it since, such as to a database.
+        """
+        return path in self._apps and current.regular and current.blocked is None
 
     def _read(self, unread: Sequence[PlannedFile]) -> None:
         """Hash the files that could not be identified from their metadata, and note the verdicts."""
