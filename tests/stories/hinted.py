@@ -69,7 +69,7 @@ TYPED = {
     "{}to list them: preheat recipes": "preheat recipes",
     "{}. Next: preheat run --locked --network none{} {}": "preheat run --locked --network none preheat.toml",
     "{}; not replayed; to replay it: preheat lock --check --replay {}": "preheat lock --check --replay preheat.toml",
-    "{}; or make it again: preheat trace -- CMD": "preheat trace -o again.toml -- python webui.py",
+    "{}; {}; or make it again: preheat trace -- CMD": "preheat trace -o again.toml -- python webui.py",
 }  # fmt: skip
 # Texts whose commands need more than `world`, each with the test that provokes it and follows it.
 FOLLOWED = {
@@ -93,6 +93,10 @@ FOLLOWED = {
     "preheat pull {} --endpoint made=URL; URL is a mirror of the library that has it": (
         "tests.stories.test_unpacked_and_made",
         "test_made_files_come_from_another_preheats_mirror",
+    ),
+    "or carry it over: preheat export APP -o app.tar, where it was traced; here: preheat import app.tar": (
+        "tests.stories.test_made_again",
+        "test_a_missing_made_need_does_not_stop_the_pull_of_the_others",
     ),
 }
 # Texts with a command's name that nobody is to type.

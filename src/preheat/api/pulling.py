@@ -6,13 +6,13 @@ Modules that only some pulls use are imported on use: importing them takes a ten
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import HubError, NotPreloaded
 from preheat.core.events import Noted, OptionalMissing
-from preheat.core.ref import ARCHIVES, URL, Ref
+from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.net.retry import HASTY
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need
@@ -51,6 +51,14 @@ class Pulls:
     left_out: tuple[OptionalMissing, ...] = ()
 
 
+@dataclass(slots=True)
+class _Unavailable:
+    """The needs of a recipe that no hub has, but that do not prevent the pull of the others."""
+
+    optional: list[OptionalMissing] = field(default_factory=list)
+    made: list[HubError] = field(default_factory=list)
+
+
 def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), views: Views = ()) -> PullPlan:
     """Resolve models and apps by name, and plan their downloads and views; change nothing.
 
@@ -60,7 +68,7 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     """
     needs: list[NeedPlan] = []
     sites: list[Site] = []
-    left: list[OptionalMissing] = []
+    left = _Unavailable()
     recipes: list[Recipe] = []
     for words in what:
         if session.names_app(words):
@@ -101,13 +109,15 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     """Download the plan's missing files, and place its views.
 
     `before`: the bytes that the session had received before the plan was made. Raise LibraryError or Occupied, before
-    anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
+    anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails. Raise
+    HubError after all else is pulled and placed if no hub has what the app's start made.
     """
     session.put_back()
     results = _carry_out(plan, session)
     for recipe in plan.apps:
         note_app(recipe, session.library)
     _place(plan, results, session)
+    plan.require_available()
     pulled = [one for one in results if one.left_out is None]
     late = tuple(one.left_out for one in results if one.left_out is not None)
     return Pulls(
@@ -124,10 +134,13 @@ def pull_needs(recipe: Recipe, session: Session) -> Recipe:
 
     Raise as `plan_all` and `pull_all` do.
     """
-    left: list[OptionalMissing] = []
-    results = _carry_out(_planned(*_plan_recipe(recipe, session, left), session), session)
+    left = _Unavailable()
+    needs, sites = _plan_recipe(recipe, session, left)
+    plan = _planned(needs, sites, session, left)
+    results = _carry_out(plan, session)
     note_app(recipe, session.library)
-    gone = {one.ref for one in (*left, *(result.left_out for result in results)) if one is not None}
+    plan.require_available()
+    gone = {one.ref for one in (*left.optional, *(result.left_out for result in results)) if one is not None}
     return replace(recipe, needs=tuple(need for need in recipe.needs if not need.optional or str(need.ref) not in gone))
 
 
@@ -135,17 +148,17 @@ def _carry_out(plan: PullPlan, session: Session) -> tuple[PullResult, ...]:
     return carry_out(plan, session.library, session.policy, session.on_event)
 
 
-def _planned(
-    needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session, left: Sequence[OptionalMissing] = ()
-) -> PullPlan:
+def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session, left: _Unavailable) -> PullPlan:
     views = None
     if sites:
         from preheat.verbs.placing.view_plan import plan_views
 
         views = plan_views(sites, session.library, session.on_event, session.permissions)
-    # Other needs come first: they do not rely on an optional one for the download of a file that both have.
-    ordered = sorted(needs, key=lambda need: need.optional)
-    return replace(plan_pull(ordered, session.library, views, session.caches), left_out=tuple(left))
+    # Other needs come first: they do not rely on an optional one for the download of a file that both have. What the
+    # app's start made comes last: if its mirror fails, all else has been pulled.
+    ordered = sorted(needs, key=lambda need: (need.ref.hub == MADE, need.optional))
+    plan = plan_pull(ordered, session.library, views, session.caches)
+    return replace(plan, left_out=tuple(left.optional), unavailable=tuple(left.made))
 
 
 def _plan_need(need: Need, session: Session) -> NeedPlan:
@@ -156,7 +169,7 @@ def _plan_need(need: Need, session: Session) -> NeedPlan:
     return replace(plan, optional=need.optional)
 
 
-def _plan_optional(need: Need, session: Session, left: list[OptionalMissing]) -> NeedPlan | None:
+def _plan_optional(need: Need, session: Session, left: _Unavailable) -> NeedPlan | None:
     """Plan an optional need; return None, with an event, if no hub and not the library has it."""
     with UnlessOptional(need, session.on_event) as block:
         try:
@@ -169,7 +182,7 @@ def _plan_optional(need: Need, session: Session, left: list[OptionalMissing]) ->
                 return NeedPlan(tuple(session.sources(need)), session.selection(need), wanted, optional=True)
             raise error from None
     if block.missing is not None:
-        left.append(block.missing)
+        left.optional.append(block.missing)
     return None
 
 
@@ -181,8 +194,8 @@ def _typed(words: str, files: Sequence[str]) -> Need:
     return Need(ref, tuple(files))
 
 
-def _plan_recipe(recipe: Recipe, session: Session, left: list[OptionalMissing]) -> tuple[list[NeedPlan], list[Site]]:
-    """Plan a recipe's needs and views; optional needs that no hub has are added to `left`, after all others."""
+def _plan_recipe(recipe: Recipe, session: Session, left: _Unavailable) -> tuple[list[NeedPlan], list[Site]]:
+    """Plan a recipe's needs and views; optional and made needs that no hub has are added to `left`."""
     from preheat.verbs.locked_needs import fitting
     from preheat.verbs.view import sites_of
 
@@ -201,10 +214,12 @@ def _plan_recipe(recipe: Recipe, session: Session, left: list[OptionalMissing]) 
             continue
         try:
             planned.append((need, _late(_plan_need(need, session), partial(sites, need))))
-        except HubError:
+        except HubError as error:
             # Files that do not fit this environment are pulled for others, where they can be had.
-            if need in fit.needs:
+            if need in fit.needs and need.ref.hub != MADE:
                 raise
+            if need in fit.needs:
+                left.made.append(error)
     chosen = [(need, plan.files) for need, plan in planned if need in fit.needs]
     known = [(need, files) for need, files in chosen if files is not None]
     placed = sites_of(fit, known, session.library, session.app_view, session.permissions)

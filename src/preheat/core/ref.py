@@ -196,7 +196,8 @@ class Ref:
         if self.hub != MADE:
             return f"preheat pull {self}"
         mirror = f"preheat pull {self} --endpoint made=URL; URL is a mirror of the library that has it"
-        return f"{mirror}; or make it again: preheat trace -- CMD"
+        carried = "or carry it over: preheat export APP -o app.tar, where it was traced; here: preheat import app.tar"
+        return f"{mirror}; {carried}; or make it again: preheat trace -- CMD"
 
     def members(self, kind: str) -> "Ref":
         """Return the ref of the members of the archive at this `url`; `kind` is `zip` or `tar`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, IntegrityError
 from preheat.core.events import Listener, Noted, OptionalMissing, Planned, Read, Reading, Resolved
+from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
 from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
@@ -155,10 +156,11 @@ def _look_over(library: Library, wanted: Sequence[Snapshot], on_event: Listener)
 def _pull_or_leave(
     need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: set[Digest]
 ) -> PullResult:
+    if need.optional or need.ref.hub == MADE:
+        # An optional model before this one may have failed to download a file that both have.
+        need = plan_pull([need], library).needs[0]
     if not need.optional:
         return _pull(need, library, policy, on_event, taken)
-    # An optional model before this one may have failed to download a file that both have.
-    need = plan_pull([need], library).needs[0]
     with UnlessOptional(need, on_event) as block:
         return _pull(need, library, policy, on_event, taken)
     return PullResult(need.wanted, 0, block.missing)

@@ -104,7 +104,8 @@ class PullPlan:
 
     The first of `disks` is the library's; `writable`: this user can write to the library. `caches`: where to look for
     files of other programs, None for nowhere. Sizes are in bytes. Optional models come last;
-    `left_out` are those that no hub has. `apps` are the recipes that the needs are from.
+    `left_out` are those that no hub has. `apps` are the recipes that the needs are from. `unavailable`: why files that
+    the app's start made are on no hub; the others are pulled all the same.
     """
 
     needs: tuple[NeedPlan, ...]
@@ -114,6 +115,12 @@ class PullPlan:
     caches: "KnownCaches | None" = None
     left_out: tuple[OptionalMissing, ...] = ()
     apps: tuple["Recipe", ...] = ()
+    unavailable: tuple[HubError, ...] = ()
+
+    def require_available(self) -> None:
+        """Raise the hub's error if files that the app's start made are on no hub."""
+        for error in self.unavailable:
+            raise error
 
     @property
     def size(self) -> int:

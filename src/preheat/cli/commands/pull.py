@@ -78,6 +78,7 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
     figures |= view_facts(views) if views else {"kinds": [], "views": [], "own": [], "conflicts": []}
     wiring.console.done(figures, "\n".join(_lines(plan)))
     plan.require()
+    plan.require_available()
     return 0
 
 
