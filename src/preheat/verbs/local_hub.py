@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from preheat.core.errors import UsageError
 from preheat.core.events import Event, Listener, Noted
 from preheat.core.installation import is_installed
-from preheat.core.ref import hub_of_host
+from preheat.core.ref import MODELSCOPE, hub_of_host
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror import intercept
@@ -40,9 +40,9 @@ AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 class Lead:
     """URLs of the mirror that replaces the app's hubs: `plain`, and `secure` for clients that require TLS.
 
-    `secure` may be empty. `trusted` is a CA file that includes the certificate of `secure`. `proxied` are the variables
-    of a proxy that answers for hosts which are written into an isolated app; empty for none. `refused` counts that
-    proxy's refused requests, by host.
+    `secure` may be empty; `no_tls` is then the reason, if it is a missing package. `trusted` is a CA file that includes
+    the certificate of `secure`. `proxied` are the variables of a proxy that answers for hosts which are written into an
+    isolated app; empty for none. `refused` counts that proxy's refused requests, by host.
     """
 
     plain: str
@@ -50,6 +50,7 @@ class Lead:
     trusted: str = ""
     proxied: Mapping[str, str] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    no_tls: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -81,7 +82,7 @@ def authorities_of(environ: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def led(server: Server, environ: Mapping[str, str], folder: Path, on_event: Listener) -> Iterator[Lead]:
+def led(server: Server, environ: Mapping[str, str], folder: Path) -> Iterator[Lead]:
     """Run the mirror, over TLS too if a certificate can be created in `folder`; yield its addresses.
 
     The app's CA file then contains the mirror's certificate in addition to the usual ones.
@@ -93,7 +94,7 @@ def led(server: Server, environ: Mapping[str, str], folder: Path, on_event: List
             try:
                 own_tls = own(folder, ("127.0.0.1",))
             except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 will bypass the mirror; {error.hint}"))
+                lead = replace(lead, no_tls=f"{error.message}; {error.hint}")
             else:
                 trusted = folder / "trusted.pem"
                 trusted_beside(place(folder), Path(known), trusted)
@@ -130,13 +131,21 @@ def library_hub(library: Library, environ: Mapping[str, str], unsafe: str, on_ev
     def quiet(event: Event) -> None:
         """Ignore the mirror's events: each response is one."""
 
+    from_modelscope = any(one.ref.hub == MODELSCOPE for one in library.snapshots())
     server = mirror(("127.0.0.1", 0), library, Shelf({}), quiet, options=MirrorOptions(unsafe=unsafe))
     with (
         tempfile.TemporaryDirectory(prefix="preheat-hub-") as folder,
-        led(server, environ, Path(folder), on_event) as lead,
+        led(server, environ, Path(folder)) as lead,
         _proxy(lead, environ, Path(folder), on_event) as proxy,
     ):
+        if lead.no_tls and from_modelscope:
+            on_event(bypassed(lead.no_tls))
         yield proxy
+
+
+def bypassed(why: str) -> Noted:
+    """Return the notice for an app of ModelScope's client, whose requests need TLS; `why` there is none."""
+    return Noted("tls", f"modelscope up to 1.37 bypasses the mirror, as it insists on TLS: {why}")
 
 
 @contextlib.contextmanager

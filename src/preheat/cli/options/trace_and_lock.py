@@ -70,7 +70,9 @@ def _trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="overwrite an existing recipe")
     verb.add_argument("--name", metavar="NAME", help="the app's name (default: the folder's name)")
     verb.add_argument(
-        "--ready", metavar="PROBE", help="readiness probe (default: one of its ports accepts connections)"
+        "--ready",
+        metavar="PROBE",
+        help="readiness probe (default: a page at / of one of its ports, else the port itself)",
     )
     verb.add_argument(
         "--first", metavar="EXEC", help="first use, once it is ready: exec:CMD; many models are loaded only then"

@@ -1,5 +1,6 @@
 """Readiness: wait until an app is ready, also without a probe, and use it once."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ from preheat.proof.start.trial import read_first, use_once
 
 _GLANCE_S = 0.1
 _NO_PAGE_S, _SILENT_S = 3.0, 60.0
+_STATUS_LINE = len(b"HTTP/1.1 404")
+_STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,10 @@ def await_ready(
                 )
             return watch.ready, None
         ready = watch.ready if known is not None and known.ready() else ""
-        ready = ready or ("" if known is not None else _found_ready(process, ports.now(), listening, now))
+        if known is None:
+            ready, why = _found_ready(process, ports.now(), listening, now)
+            if why:
+                on_event(Noted(ready, f"taken for the ready probe, as {why}; --ready names a better one"))
         if ready:
             on_event(AppChanged("running", f"ready: {ready}", now - began))
             return ready, now - began
@@ -84,30 +90,41 @@ def await_ready(
     return watch.ready, None
 
 
-def _found_ready(process: Process, ports: Iterable[int], listening: dict[int, float], now: float) -> str:
-    """Return a probe for one of the app's ports: an http URL if it serves a page, else `tcp:PORT`."""
+def _found_ready(process: Process, ports: Iterable[int], listening: dict[int, float], now: float) -> tuple[str, str]:
+    """Return a probe for one of the app's ports, and why it is no page: an http URL if there is one, else `tcp:PORT`.
+
+    Both are empty while no port is ready.
+    """
     for port in sorted(ports):
         since = listening.setdefault(port, now)
         page = f"http://127.0.0.1:{port}/"
         if _probe(page, process).ready():
-            return page
+            return page, ""
+        if now - since <= _NO_PAGE_S:
+            continue
+        answer = _answer(port)
+        if answer:
+            return f"tcp:{port}", f"{page} {answer}"
         # A process that listens but does not respond is still loading, like gunicorn before its workers start.
-        if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
-            return f"tcp:{port}"
-    return ""
+        if now - since > _SILENT_S:
+            return f"tcp:{port}", f"{page} does not respond"
+    return "", ""
 
 
-def _answers(port: int) -> bool:
-    """Return whether the server on this port responds to a request or closes the connection."""
+def _answer(port: int) -> str:
+    """Return in words how the server on this port responds to a request for its page; empty if it does not yet."""
+    head = b""
     try:
         with socket.create_connection(("127.0.0.1", port), _GLANCE_S * 10) as line:
             line.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            line.recv(1)
+            while len(head) < _STATUS_LINE and (some := line.recv(_STATUS_LINE - len(head))):
+                head += some
     except ConnectionResetError:
-        return True
+        pass
     except OSError:
-        return False
-    return True
+        return ""
+    found = _STATUS.match(head)
+    return f"responds with {found[1].decode()}" if found else "is no page"
 
 
 def use_app(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:

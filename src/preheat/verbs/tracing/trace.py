@@ -10,7 +10,7 @@ from pathlib import Path
 
 from preheat.core.errors import AppError, NotReplayed
 from preheat.core.events import Listener, Noted
-from preheat.core.ref import Ref
+from preheat.core.ref import MODELSCOPE, Ref, hub_of_host
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_count, say_size
 from preheat.disk.temporary_file import TRACE
@@ -23,7 +23,7 @@ from preheat.recipes.inference.infer import Inferred, also_opened, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
-from preheat.verbs.local_hub import led
+from preheat.verbs.local_hub import bypassed, led
 from preheat.verbs.placing.free_places import permission_for
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.intercept import intercept
@@ -154,7 +154,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             def reading(replayed: Replayed) -> Inferred:
                 return infer(also_opened(observation, replayed.opened), keep_unread=terms.keep_unread)
 
-            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing, reading)
+            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing, reading, observation.had)
             # The replay may have put back files that were left out.
             remarks = tuple(one for one in remarks if not one.startswith(_LEFT_OUT) or one in _left_out(inferred))
             keep(inferred.lock, observed, library, bench.real, on_event)
@@ -211,7 +211,7 @@ def _observed(
         covered = bench.how == OVERLAY
         proxy = until.enter_context(intercept(terms.intercept, environ, workplace, own_mounts=covered))
         app = replace(app, env={**environ, **proxy.environ})
-        lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace, on_event))
+        lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -219,6 +219,9 @@ def _observed(
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
+        finally:
+            if lead.no_tls and any(hub_of_host(aim.host) == MODELSCOPE for aim in noted(workplace).aims):
+                on_event(bypassed(lead.no_tls))
         for host in proxy.rejected:
             on_event(Noted(host, "not intercepted: its client trusts no authority but its own"))
         bodies = workplace / "notes" / "bodies"

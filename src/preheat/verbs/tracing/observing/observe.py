@@ -102,10 +102,8 @@ def observe(
     served = tuple({(one.ref, one.file.path): one for one in (*other, *served, *direct)}.values())
     members = {member.path for one in unpacked for member in one.members}
     taken = {one.path for one in loaded} | members
-    made = [
-        *_made(written, served, taken, times, seen, hashes, below),
-        *_kept(plain, known.paths, hashes),
-    ]
+    kept = list(_kept(plain, known.paths, hashes))
+    made = [*_made(written, served, taken, times, seen, hashes, below), *kept]
     opened = tuple(opened_files(seen, times, served, taken | {one.path for one in made}, hashes))
     observation = Observation(
         name=subject.name,
@@ -119,6 +117,7 @@ def observe(
         opened=opened,
         reached=reached(seen.notes),
         made=tuple(made),
+        had=frozenset(one.digest for one in kept if one.digest is not None),
         put=tuple(_put(written, served, hashes, below)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),

@@ -1,11 +1,12 @@
 """Replay: start an app from its recipe again, with no network and a new HOME, before anybody relies on the recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 
+from preheat.core.digest import Digest
 from preheat.core.errors import NotReplayed, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.units import say_seconds
@@ -16,6 +17,7 @@ from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Recipe, understand
 from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.tracing.readiness import Wanted
+from preheat.verbs.tracing.replaying.made_again import with_optional_made
 from preheat.verbs.tracing.replaying.missing_files import MissingFile
 from preheat.verbs.tracing.replaying.replay_search import Reading, search
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting, replayed_start, why_no_proof
@@ -78,13 +80,25 @@ class Replays:
         return replayed
 
     def verdict(
-        self, inferred: Inferred, fuller: Inferred, path: Path, missing: Missing, reading: Reading
+        self,
+        inferred: Inferred,
+        fuller: Inferred,
+        path: Path,
+        missing: Missing,
+        reading: Reading,
+        had: Collection[Digest] = (),
     ) -> tuple[Inferred, ReplayVerdict]:
         """Replay a traced recipe until it passes, as `search` does; return the one that did, else the first one.
 
+        What the app made is optional if the app starts without it too; files with the digests `had` it did not make.
+
         `path` is the recipe's. `missing` returns what a failed replay lacked, `reading` is as for `search`.
         """
-        found = search(inferred, fuller, lambda one, words: self.once(as_written(one, path), words), reading)
+
+        def attempt(one: Inferred, words: str) -> Replayed:
+            return self.once(as_written(one, path), words)
+
+        found = with_optional_made(search(inferred, fuller, attempt, reading), attempt, had)
         lacked = () if found.replayed.passed else missing(found.replayed)
         verified = self.verified(found.replayed)
         return found.inferred, ReplayVerdict(found.replayed, verified, lacked, found.count, self.seconds)
