@@ -111,3 +111,19 @@ def test_the_best_rate_of_the_line_is_that_of_the_pull_if_it_was_faster() -> Non
     [stage] = [one for one in stages_before(slow_line, slow_line.typical(PRELOADED)) if one.name == "pull"]
     assert stage.share is not None
     assert 0.99 < stage.share <= 1
+
+
+def test_python_that_stayed_in_the_page_cache_is_a_warning_and_not_said_to_be_read_from_disk() -> None:
+    report = replace(made([1.0]), environments=("/venv",))
+    assert "is read from disk too: /venv." in table(report)
+    held = replace(report, environment_stayed=374_000_000)
+    text = table(held)
+    assert "is read from disk too" not in text
+    assert "Warning: 374.0 MB of the app's Python stayed in the page cache" in text
+    assert figures(held).environment_stayed == 374_000_000
+    assert "374.0 MB 留在页缓存里" in "".join(Wording(held, catalogue("zh")).remarks())
+
+
+def test_a_start_faster_than_its_limit_may_also_be_due_to_a_busy_machine() -> None:
+    report = _measured(made([0.5]), [40.0], 1e9, 1e9, (1.0, 1000), 1.0)
+    assert "or the machine was busier when these were measured alone" in table(report)

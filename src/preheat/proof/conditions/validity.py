@@ -43,9 +43,14 @@ def require_own_weights(in_use: Iterable[str], folders: Sequence[Path], files: S
             )
 
 
+def is_evicted(evicted: EvictionResult) -> bool:
+    """Return whether little enough stayed in the page cache for a start from disk."""
+    return evicted.share <= _STAYS_AT_MOST
+
+
 def require_evicted(evicted: EvictionResult, what: str) -> None:
     """Raise CheckFailed if too much stayed in the page cache for a start from disk. `what` names the files."""
-    if evicted.share > _STAYS_AT_MOST:
+    if not is_evicted(evicted):
         raise CheckFailed(
             f"{evicted.share * 100:.0f} % of {what} stayed in the page cache, so the start would not be from disk",
             hint="use a --library on disk, not tmpfs; or --drop-caches as root, or --conditions cold,warm",

@@ -66,6 +66,7 @@ class ProofFigures(msgspec.Struct, tag_field="event", tag="done", forbid_unknown
     overhead: float | None
     gpus: tuple[str, ...]
     environments: tuple[str, ...]
+    environment_stayed: int
     made: tuple[MadeNeed, ...]
     rehearsed: bool
     limits: LimitFigures
@@ -104,6 +105,7 @@ def figures(report: Report, failed: Sequence[str] = (), page: str = "") -> Proof
         overhead=_rounded(report.overhead),
         gpus=report.gpus,
         environments=report.environments,
+        environment_stayed=report.environment_stayed,
         made=report.made,
         rehearsed=report.rehearsed,
         limits=LimitFigures(

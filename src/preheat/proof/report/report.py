@@ -87,8 +87,9 @@ class Report:
     `unwatched` are the seconds to ready of warm starts that were not observed. `copies` is the space that the
     weights take on disk after preloading, as a multiple of their size. `machine` describes the hardware.
     `unmade` are the seconds of warm starts without the `made` files, None for one that failed.
-    `environments` are the Python environments that were evicted from the page cache. `made` are the needs that a cold
-    start makes itself. `rehearsed`: one start that is not measured came first.
+    `environments` are the Python environments that were evicted from the page cache; `environment_stayed` are the bytes
+    of them that stayed there, 0 if few did. `made` are the needs that a cold start makes itself. `rehearsed`: one start
+    that is not measured came first.
     """
 
     timelines: tuple[Timeline, ...]
@@ -102,6 +103,7 @@ class Report:
     machine: Mapping[str, object] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
+    environment_stayed: int = 0
     made: tuple[MadeNeed, ...] = ()
     rehearsed: bool = False
 

@@ -114,7 +114,8 @@ class Wording:
             elif least is not None and report.is_beaten(condition):
                 yield _(
                     "A {condition} start was faster than its bare imports and what it loads, one after the other "
-                    "({least}): this app does both at once, so that is no limit, and none is stated."
+                    "({least}): this app does both at once, or the machine was busier when these were measured alone. "
+                    "So that is no limit, and none is stated."
                 ).format(condition=name, least=self.seconds(least))
         yield from self._built()
         if report.overhead is not None:
@@ -136,7 +137,14 @@ class Wording:
             yield _("One start that is not measured came first: what it built outside the caches was there for all.")
         if report.environments:
             folders = ", ".join(report.environments)
-            yield _("The Python of a cold or preloaded start is read from disk too: {folders}.").format(folders=folders)
+            if report.environment_stayed:
+                yield _(
+                    "Warning: {size} of the app's Python stayed in the page cache, as other processes have these files "
+                    "mapped. Cold and preloaded starts read less from disk than on an idle machine: {folders}."
+                ).format(size=say_size(report.environment_stayed), folders=folders)
+            else:
+                text = _("The Python of a cold or preloaded start is read from disk too: {folders}.")
+                yield text.format(folders=folders)
 
     def _unmade(self) -> Iterator[str]:
         """Yield a sentence for what the made files save a start, if that was measured."""
