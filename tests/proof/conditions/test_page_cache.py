@@ -8,6 +8,7 @@ import pytest
 
 from preheat.core.errors import CheckFailed
 from preheat.disk.filesystem import filesystem_of
+from preheat.proof.conditions.environment_eviction import EnvironmentEviction
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.page_cache_residency import cached, regular_files
 from preheat.proof.conditions.validity import require_evicted
@@ -51,6 +52,11 @@ def test_mapped_pages_stay_and_are_counted(folder: Path) -> None:
         with pytest.raises(CheckFailed, match="stayed in the page cache") as raised:
             require_evicted(evicted, "the weights")
         assert "--drop-caches" in raised.value.hint
+        eviction = EnvironmentEviction()
+        eviction.evict([])
+        eviction.evict([folder])
+        assert eviction.stayed >= 1_800_000
+    assert eviction.always([folder]) == (), "the first start was not from disk"
 
 
 def test_a_small_remainder_is_tolerated() -> None:

@@ -121,8 +121,8 @@ def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], o
         imitated=terms.imitated,
         machine=terms.machine,
         gpus=names,
-        environments=tuple(map(str, starts.evicted_environments)),
-        environment_stayed=starts.environment_stayed,
+        environments=tuple(map(str, starts.eviction.always(starts.environments))),
+        environment_stayed=starts.eviction.stayed,
         made=tuple(MadeNeed(str(need.ref), len(one.files), one.size) for need, one in known if need.ref.hub == MADE),
         rehearsed=clock.plan.rehearses,
     )

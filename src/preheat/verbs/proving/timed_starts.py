@@ -15,8 +15,9 @@ from preheat.core.snapshot import File
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
+from preheat.proof.conditions.environment_eviction import EnvironmentEviction
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
-from preheat.proof.conditions.validity import is_evicted, require_evicted, require_fetched, require_own_weights
+from preheat.proof.conditions.validity import require_evicted, require_fetched, require_own_weights
 from preheat.proof.limits.bare_imports import BareImports
 from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
@@ -62,8 +63,7 @@ class Starts:
         self.imported: tuple[str, tuple[str, ...]] = ("", ())
         self.copied = 0
         self._pythons: set[str] = set()
-        self._evicted: list[tuple[Path, ...]] = []
-        self.environment_stayed = 0  # bytes, at most, before a start
+        self.eviction = EnvironmentEviction()
         self._around = surroundings
         self.view_of, self._on_event, self._gpus = view_of, on_event, gpus
         # Starts use the proof's own library; the proof restores the user's files afterwards.
@@ -266,16 +266,8 @@ class Starts:
 
     def _evict(self, folders: Sequence[Path]) -> EvictionResult:
         """Evict the folders and the app's environment from the page cache; return the result for the folders."""
-        result = evict(self._interpreter())
-        self._evicted.append(self.environments)
-        if not is_evicted(result):
-            self.environment_stayed = max(self.environment_stayed, result.stayed)
+        self.eviction.evict(self._interpreter())
         return evict(folders)
-
-    @property
-    def evicted_environments(self) -> tuple[Path, ...]:
-        """Return the Python environments that were known, and evicted, before each start from disk."""
-        return tuple(one for one in self.environments if all(one in known for known in self._evicted))
 
     def _weights(self, library: Library) -> list[Path]:
         digests = {file.digest for _, snapshot in all_required(self.recipe, library) for file in snapshot.files}
