@@ -229,6 +229,16 @@ def test_a_base_without_python_keeps_its_entrypoint_and_gets_no_guard(app: Prehe
     assert config["Healthcheck"]["Test"] == ["CMD", "curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7860/"]
 
 
+def test_an_image_on_scratch_is_reported_as_one_that_cannot_be_started(app: Preheat, base: str) -> None:
+    for dry in (("--dry-run",), ()):
+        told = app("build", "--base", "scratch", "--output", "oci:out:v1", *dry)
+        assert (told.status, "cannot be started: scratch has no Python" in told.out) == (0, True), told.out + told.err
+    assert build(app, "scratch", "oci:out:v2").last["lacks_program"] is True
+    # Weights for a volume are not started, and a base with Python starts the command.
+    assert build(app, "scratch", "oci:out:v3", "--format", "modelcar").last["lacks_program"] is False
+    assert build(app, base, "oci:out:v4").last["lacks_program"] is False
+
+
 def test_without_the_guard_the_command_and_the_check_have_the_recipes_port(app: Preheat, tmp_path: Path) -> None:
     files: Files = {"app": None, "app/serve": b"#!", "usr/bin/curl": b""}
     place = layout(tmp_path / "plain", [layer(files)], {"WorkingDir": "/app"})

@@ -76,6 +76,11 @@ class ImageBuilder:
         self._stores = ImageStores(session, terms.plain_http)
         self._order = _order(app, session, terms, self._stores, self._output)
 
+    @property
+    def lacks_program(self) -> bool:
+        """Return whether the image will have a command that nothing in it can start, since its base is empty."""
+        return self._order.lacks_program
+
     def plan(self) -> ImagePlan:
         """Return the plan of the image; see `preheat.verbs.building.build.plan_image`."""
         session = self._session

@@ -20,6 +20,10 @@ _HOW = {
     HERE: "existed already",
     MOUNTED: "mounted from another repository",
 }
+_NOT_STARTABLE = (
+    "the image cannot be started: scratch has no Python, shell or app to start its command with; use it as a source of "
+    "files (COPY --from, a volume), or build on an image that has the app's environment: --base docker://…"
+)
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -39,14 +43,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     builder, output = ImageBuilder(options.app, wiring, terms), str(read_place(options.output))
     plan = builder.plan()
     if options.dry_run:
-        return _report(plan, output, wiring)
+        return _report(plan, output, wiring, lacks_program=builder.lacks_program)
     built = builder.build(plan)
-    figures = {"image": output, "digest": built.digest, "size": built.size, "layers": built.layers}
-    wiring.console.done({**figures, "took": dict(built.took)}, _sentence(built, output))
+    figures: dict[str, object] = {"image": output, "digest": built.digest, "size": built.size, "layers": built.layers}
+    figures |= {"lacks_program": builder.lacks_program, "took": dict(built.took)}
+    wiring.console.done(figures, _sentence(built, output) + (f"\n{_NOT_STARTABLE}" if builder.lacks_program else ""))
     return 0
 
 
-def _report(plan: ImagePlan, output: str, wiring: Wiring) -> int:
+def _report(plan: ImagePlan, output: str, wiring: Wiring, *, lacks_program: bool) -> int:
     """Print the plan; raise ImageError if it does not fit on the disk."""
     disk, parts = plan.disk, plan.parts
     figures = {
@@ -60,10 +65,12 @@ def _report(plan: ImagePlan, output: str, wiring: Wiring) -> int:
         "needed": None if disk is None else disk.needed,
         "free": None if disk is None else disk.free,
         "fits": disk is None or disk.fits,
+        "lacks_program": lacks_program,
     }
     present = f"{say_size(plan.size - plan.to_write)} in {sum(one.present for one in parts)}"
     words = f"{output}: {say_size(plan.size)} in {say_count(len(parts), 'layer')}, of which {present} exist already"
-    wiring.console.done(figures, f"{words}; {say_size(plan.to_write)} to write")
+    words = f"{words}; {say_size(plan.to_write)} to write"
+    wiring.console.done(figures, f"{words}\n{_NOT_STARTABLE}" if lacks_program else words)
     plan.require()
     return 0
 

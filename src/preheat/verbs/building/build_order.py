@@ -48,6 +48,11 @@ class BuildOrder:
     at: Path | None = None
 
     @property
+    def lacks_program(self) -> bool:
+        """Return whether the image has a command, and nothing to start it with: no Python, no shell, no app."""
+        return self.form == IMAGE and self.base.content is None and bool(self.command or self.recipe.command)
+
+    @property
     def serves_hub(self) -> bool:
         """Return whether the guard serves the app's hub in the container."""
         return self.recipe.hub and not names_hub(self.recipe.env)
