@@ -239,7 +239,7 @@ def test_a_connection_that_breaks_is_resumed(app: Preheat, node: Preheat, regist
     ("words", "status"),
     [
         pytest.param("docker://127.0.0.1:9/acme/demo:1", 3, marks=pytest.mark.slow),
-        ("oci:out:1", 2),
+        ("oci:out:1", 3),
         ("scratch", 2),
         ("docker://UPPER/Case", 2),
     ],
