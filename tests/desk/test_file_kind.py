@@ -145,6 +145,23 @@ def test_zip_bomb_is_read_in_part(tmp_path: Path, method: int) -> None:
     tracemalloc.stop()
 
 
+def test_zip_whose_end_hides_the_size_of_its_list_is_not_listed(tmp_path: Path) -> None:
+    """zipfile reads as much as the record of ZIP64 says, whatever the record at the end says."""
+    path = tmp_path / "any.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"lora_unet_x": 1}))
+        for number in range(100):
+            archive.writestr(zipfile.ZipInfo(str(number).zfill(60_000)), b"")
+    body = bytearray(path.read_bytes())
+    _, listed, offset, _ = struct.unpack("<HIIH", body[-12:])
+    assert listed > 4 << 20
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 101, 101, listed, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, len(body) - 22, 1)
+    path.write_bytes(body[:-22] + record + locator + body[-22:-10] + struct.pack("<IIH", 100, offset, 0))
+    assert len(zipfile.ZipFile(path).namelist()) == 101
+    assert read_kind(path) == FileKind()
+
+
 @given(st.integers(30, 4000), st.integers(0, 255))
 def test_damaged_zip_has_a_kind_or_none(tmp_path_factory: pytest.TempPathFactory, at: int, byte: int) -> None:
     path = tmp_path_factory.mktemp("any") / "model.pt"

@@ -7,7 +7,6 @@ are listed. Files may be hostile: of each, a bounded part is read, and what does
 
 import io
 import json
-import os
 import pickletools
 import struct
 import zipfile
@@ -22,6 +21,7 @@ import msgspec
 from preheat.desk.kinds_by_keys import kind_by_keys
 from preheat.desk.model_apps import CLIP, GGUF, LORA, UNET
 from preheat.disk.regular_file import open_regular
+from preheat.disk.zip_directory import directory_size
 
 SAFETENSORS, TORCH = "safetensors", "torch"
 _MOST_HEADER = 32 << 20  # bytes of a safetensors header; those of the largest models have a few MB
@@ -159,18 +159,8 @@ def _gguf_text(body: bytes, at: int) -> tuple[str, int]:
 
 def _zip_strings(file: BinaryIO) -> set[str]:
     """Return the strings of the pickle in a torch checkpoint."""
-    file.seek(0, os.SEEK_END)
-    size = file.tell()
-    file.seek(max(size - (1 << 16) - 22, 0))
-    tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    listed = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if listed == 0xFFFFFFFF:  # ZIP64, for large files, has the real size in a record before this one
-        record = tail.rfind(b"PK\x06\x06")
-        listed = int.from_bytes(tail[record + 40 : record + 48], "little") if record >= 0 else _MOST_DIRECTORY + 1
-    if end < 0 or listed > _MOST_DIRECTORY:
-        raise ValueError("the list of members is missing or too large")
-    file.seek(0)
+    if directory_size(file) > _MOST_DIRECTORY:
+        raise ValueError("the list of members is too large")
     with zipfile.ZipFile(file) as archive:
         member = next((one for one in archive.infolist() if one.filename.endswith("/data.pkl")), None)
         if member is None or member.flag_bits & 1 or member.compress_type not in _BOUNDED:

@@ -23,6 +23,7 @@ from typing import IO
 
 from preheat.core.errors import IntegrityError, UsageError
 from preheat.core.ref import TAR, ZIP
+from preheat.disk.zip_directory import directory_size
 
 MOST_MEMBERS = 100_000
 MOST_RATIO = 200  # unpacked bytes per byte of the archive, beyond the free part
@@ -34,7 +35,6 @@ LONGEST_HEADER = 4 << 20  # bytes of one read of a tar's headers: tarfile keeps 
 _DEEPEST = 32  # folders in a path
 _TAR_OVERHEAD = MOST_MEMBERS * 2048  # bytes of headers and padding
 _STEP = 1 << 20
-_END, _END_64, _LOCATOR_64 = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ENCRYPTED = 1
 _BROKEN = (
@@ -79,7 +79,7 @@ def read_members(path: Path, kind: str) -> Iterator[Member]:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         bounds = _Bounds(path.name, max(FREE_BYTES, MOST_RATIO * size))
-        yield from _zip(file, size, bounds) if kind == ZIP else _tar(file, bounds)
+        yield from _zip(file, bounds) if kind == ZIP else _tar(file, bounds)
 
 
 class _Bounds:
@@ -163,8 +163,8 @@ def _told(name: str) -> Iterator[None]:
 # ---- zip
 
 
-def _zip(file: IO[bytes], size: int, bounds: _Bounds) -> Iterator[Member]:
-    directory = _directory_size(file, size)
+def _zip(file: IO[bytes], bounds: _Bounds) -> Iterator[Member]:
+    directory = directory_size(file)
     if directory > LARGEST_DIRECTORY:
         raise bounds.refused(f"its directory has {directory:,} bytes, more than {LARGEST_DIRECTORY:,}")
     with zipfile.ZipFile(file) as archive:
@@ -184,28 +184,6 @@ def _zip(file: IO[bytes], size: int, bounds: _Bounds) -> Iterator[Member]:
                 _require_inside(path, archive.read(one)[:LONGEST_PATH].decode("utf-8", "replace"), bounds)
             with archive.open(one) as member:
                 yield Member(path, bounds.pieces(member))
-
-
-def _directory_size(file: IO[bytes], size: int) -> int:
-    """Return the size of a zip's directory, which zipfile reads as a whole; 0 if it has none."""
-    start = max(size - (1 << 16) - 22, 0)
-    file.seek(start)
-    tail = file.read()
-    file.seek(0)
-    at = len(tail) - 22 if tail[-22:-18] == _END and tail[-2:] == b"\0\0" else tail.rfind(_END)
-    if at < 0 or len(tail) < at + 22:
-        return 0
-    found = int(struct.unpack_from("<L", tail, at + 12)[0])
-    if start + at >= 20:
-        file.seek(start + at - 20)
-        locator = file.read(20)
-        if locator[:4] == _LOCATOR_64:
-            file.seek(start + at - 20 - 56)
-            record = file.read(56)
-            if record[:4] == _END_64:
-                found = int(struct.unpack_from("<Q", record, 40)[0])
-    file.seek(0)
-    return found
 
 
 # ---- tar
