@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
 from preheat.disk.temporary_file import write_whole
+from preheat.library.quoted_paths import quoted, unquoted
 from preheat.library.records.claims import host_name
 from preheat.library.small_files import read_dated
 
@@ -53,7 +53,7 @@ class AppNotes:
         """Note that an app was pulled or started, in place of its earlier note. Do nothing if that is impossible."""
         # Not hashlib: its import takes milliseconds, and the app waits for them.
         path = self._root / f"{host_name()}-{crc32(os.fsencode(recipe)):08x}.json"
-        note = _Note(name, quote(os.fsencode(recipe), safe="/ "), host_name(), sorted(set(versions)))
+        note = _Note(name, quoted(recipe), host_name(), sorted(set(versions)))
         body = msgspec.json.encode(note)
         with suppress(OSError):
             with suppress(OSError):
@@ -84,7 +84,7 @@ class AppNotes:
                 note = msgspec.json.decode(body, type=_Note)
             except (OSError, msgspec.DecodeError, ValueError, RecursionError):
                 continue  # removed since, or not a note
-            place, here = Path(os.fsdecode(unquote_to_bytes(note.recipe))), note.machine == host_name()
+            place, here = Path(unquoted(note.recipe)), note.machine == host_name()
             exists = _exists(place) if here else None
             if exists or (exists is None and time.time() - status.st_mtime < _FORGOTTEN_AFTER_S):
                 own = status.st_uid == os.geteuid()

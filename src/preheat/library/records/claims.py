@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.disk_errors import disk_trouble
+from preheat.library.quoted_paths import quoted, unquoted
 from preheat.library.records.process_ids import is_running, kernel, process_id
 from preheat.library.small_files import read_small
 
@@ -105,8 +105,8 @@ class Claims:
         if not pairs:
             path.unlink(missing_ok=True)
             return
-        digests, paths = [digest for _, digest in pairs], [quote(name, safe="/ ") for name, _ in pairs]
-        self._write(path, _Claim(FOLD, host_name(), digests, at=quote(os.fsencode(at), safe="/ "), paths=paths))
+        digests, paths = [digest for _, digest in pairs], [quoted(name) for name, _ in pairs]
+        self._write(path, _Claim(FOLD, host_name(), digests, at=quoted(at), paths=paths))
 
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
@@ -147,7 +147,7 @@ class Claims:
             files: tuple[tuple[str, str], ...] = ()
             if claim.by == FOLD:
                 holds, paths = True, claim.paths or []
-                files = tuple((os.fsdecode(unquote_to_bytes(name)), one) for name, one in zip(paths, claim.digests))  # noqa: B905 - a truncated list
+                files = tuple((unquoted(name), one) for name, one in zip(paths, claim.digests))  # noqa: B905 - a truncated list
             elif claim.by == VIEW and here:
                 holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, even for an invalid path
             else:

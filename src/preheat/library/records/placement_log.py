@@ -8,11 +8,12 @@ import time
 from bisect import bisect
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from preheat.core.digest import Digest
 from preheat.core.errors import UsageError
 from preheat.core.placement import BEGUN, STATES, Mark, StatFields
+from preheat.library.quoted_paths import unquoted
 from preheat.library.records.append_logs import AppendLogs
 
 _FORGOTTEN_AFTER_NS = 90 * 86400 * 10**9
@@ -40,10 +41,7 @@ class PlacementLog:
             # Only the last of the folders that sort before the path can contain it.
             if path.startswith(starts[bisect(starts, path) - 1]) and (mark := _read(head)) is not None:
                 found.setdefault(path, []).append(mark)
-        return {
-            os.fsdecode(unquote_to_bytes(path)): tuple(sorted(marks, key=lambda mark: -mark.at_ns))
-            for path, marks in found.items()
-        }
+        return {unquoted(path): tuple(sorted(marks, key=lambda mark: -mark.at_ns)) for path, marks in found.items()}
 
     def begin(self, files: Iterable[tuple[str, Digest]]) -> None:
         """Log files before placing them, so that after a crash before `note` they do not count as the user's files."""
@@ -74,9 +72,7 @@ def _kept(lines: Iterable[str]) -> list[str]:
         if mark is not None and newest.get((path, mark.state), (0, ""))[0] < mark.at_ns:
             newest[path, mark.state] = mark.at_ns, line
     old_ns = time.time_ns() - _FORGOTTEN_AFTER_NS
-    return [
-        line for (path, _), (at_ns, line) in newest.items() if at_ns > old_ns or os.path.lexists(unquote_to_bytes(path))
-    ]
+    return [line for (path, _), (at_ns, line) in newest.items() if at_ns > old_ns or os.path.lexists(unquoted(path))]
 
 
 def _outermost(folders: Iterable[str]) -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -21,6 +20,7 @@ from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.partial import BLOB_MODE
+from preheat.library.quoted_paths import quoted, unquoted
 from preheat.library.small_files import read_small
 
 _MOST = 1 << 30  # bytes; a line has about 300
@@ -96,7 +96,7 @@ class FoldJournal:
         """Note files that will be folded; they are on disk when this returns. Raise LibraryError."""
         new = [(path, self._begun(path, before) or before) for path, before in files]
         self.entries |= {path: JournalEntry(path, before) for path, before in new}
-        self._append(_JournalLine(_quoted(path), intended=before) for path, before in new)
+        self._append(_JournalLine(quoted(path), intended=before) for path, before in new)
 
     def _begun(self, path: Path, before: FileBefore) -> FileBefore | None:
         """Return how a file was before a fold that was killed when it had made the file a blob, and read-only."""
@@ -112,21 +112,21 @@ class FoldJournal:
         done = list(files)
         for path, after in done:
             self.entries[path] = JournalEntry(path, self.entries[path].before, after)
-        self._append(_JournalLine(_quoted(path), folded=after) for path, after in done)
+        self._append(_JournalLine(quoted(path), folded=after) for path, after in done)
 
     def forget(self, paths: Iterable[Path]) -> None:
         """Note that files are restored, or are no longer folded."""
         gone = list(paths)
         for path in gone:
             self.entries.pop(path, None)
-        self._append(_JournalLine(_quoted(path), restored=True) for path in gone)
+        self._append(_JournalLine(quoted(path), restored=True) for path in gone)
 
     def tidy(self) -> None:
         """Rewrite the journal with the files that are not restored yet; remove it if there are none."""
         if not self.entries:
             self.path.unlink(missing_ok=True)
             return
-        lines = [_JournalLine(_quoted(one.path), one.before, one.after) for one in self.entries.values()]
+        lines = [_JournalLine(quoted(one.path), one.before, one.after) for one in self.entries.values()]
         write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines), mode=0o600)
 
     def _read(self) -> dict[Path, JournalEntry]:
@@ -142,7 +142,7 @@ class FoldJournal:
                 line = msgspec.json.decode(text, type=_JournalLine)
             except (msgspec.DecodeError, ValueError, RecursionError):
                 continue  # the end of such a line, with the next one
-            path = Path(os.fsdecode(unquote_to_bytes(line.path)))
+            path = Path(unquoted(line.path))
             if line.intended is not None:
                 entries[path] = JournalEntry(path, line.intended)
             if line.folded is not None and path in entries:
@@ -176,10 +176,6 @@ class FoldJournal:
             f"{self.path}, the journal of folded files: {why(error)}",
             hint="nothing was changed; make the journal readable and writable first",
         )
-
-
-def _quoted(path: Path) -> str:
-    return quote(os.fsencode(path), safe="/ ")
 
 
 def look_before(path: Path, digest: str, look: os.stat_result) -> FileBefore:
