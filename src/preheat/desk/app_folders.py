@@ -8,6 +8,7 @@ from pathlib import Path
 from preheat.core.cache_variables import XDG_CACHE_HOME
 from preheat.desk.app_settings import SettingsFile, settings_of, settings_of_user
 from preheat.desk.model_apps import APPS, OTHER, ModelApp, app_named
+from preheat.disk.regular_file import why
 
 # Levels below the user's home at which installations are found, as in ~/StabilityMatrix/Data/Packages/ComfyUI.
 _DEPTH = 4
@@ -82,16 +83,15 @@ def find_app_folders(environ: Mapping[str, str], home: Path, also: Sequence[Path
                 notes.append((str(file.path), "not read, as that needs PyYAML: pip install 'preheat[fold]'"))
                 continue
             except (OSError, ValueError) as error:
-                why = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
-                notes.append((str(file.path), f"not read: {why}"))
+                said = why(error) if isinstance(error, OSError) else str(error)
+                notes.append((str(file.path), f"not read: {said}"))
                 continue
             found.extend(AppFolder(app, folder, str(file.path)) for folder in folders)
 
     found += _usual_places(environ, user)
     read(settings_of_user(user.home, user.config, user.data))
-    seen: set[Path] = set()
     roots = [(root, _DEPTH) for root in (*also, user.home)]
-    for app, install in _installations(roots, seen, notes):
+    for app, install in _installations(roots, notes):
         found.extend(AppFolder(app, install / folder) for folder in app.folders)
         read(settings_of(app.name, install))
     plain = [folder for folder in also if not any(_is_below(one.path, folder) for one in found)]
@@ -110,11 +110,9 @@ def _usual_places(environ: Mapping[str, str], user: UserFolders) -> Iterator[App
         yield from (AppFolder(app, place) for place in (*told, *map(Path, usual)))
 
 
-def _installations(
-    roots: Iterable[tuple[Path, int]], seen: set[Path], notes: list[tuple[str, str]]
-) -> Iterator[tuple[ModelApp, Path]]:
+def _installations(roots: Iterable[tuple[Path, int]], notes: list[tuple[str, str]]) -> Iterator[tuple[ModelApp, Path]]:
     """Yield the installations in and below `roots`, down to a depth; follow symlinks only at the roots themselves."""
-    queue = list(roots)
+    queue, seen = list(roots), set[Path]()
     while queue:
         folder, depth = queue.pop(0)
         if folder in seen:
@@ -154,7 +152,7 @@ def _distinct(found: Iterable[AppFolder]) -> tuple[AppFolder, ...]:
         one
         for one in folders
         if not any(
-            other.app is one.app and other.path != one.path and _is_below(one.path, other.path) for other in folders
+            other.app is one.app and other.path != one.path and one.path.is_relative_to(other.path) for other in folders
         )
     )
 
