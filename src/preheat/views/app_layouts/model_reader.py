@@ -1,6 +1,5 @@
 """Model reader: read what the files of a snapshot are, from their blobs in the library; each blob once."""
 
-from functools import partial
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
@@ -8,10 +7,10 @@ from preheat.core.errors import LibraryError, UsageError, did_you_mean
 from preheat.core.snapshot import File
 from preheat.desk.file_kind import FileKind, read_kind
 from preheat.desk.model_apps import KINDS
+from preheat.disk.file_hash import feed_all
 from preheat.disk.regular_file import open_regular, read_regular, why
 from preheat.views.view_protocol import BlobPath
 
-_READ = 1 << 20  # bytes at once
 _MOST_TEXT = 1 << 20  # bytes of a template or of parameters
 
 
@@ -52,8 +51,7 @@ class ModelReader:
             try:
                 naming = hasher(SHA256, file.size)
                 with open_regular(self._blob(file)) as opened:
-                    for block in iter(partial(opened.read, _READ), b""):
-                        naming.update(block)
+                    feed_all(opened.fileno(), (naming,), lambda _: None)
                 self._hashes[file.digest] = naming.hexdigest()
             except OSError as error:
                 raise _unread(file, error) from error
