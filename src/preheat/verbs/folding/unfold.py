@@ -26,7 +26,7 @@ from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.folding.fold import claim_folded, require_library
-from preheat.verbs.folding.fold_journal import FoldJournal, JournalEntry
+from preheat.verbs.folding.fold_journal import FileBefore, FoldJournal, JournalEntry
 from preheat.verbs.folding.link_file import give_look, held_path
 from preheat.views.links import COPY, REFLINK, is_unsupported, likely_way, make_link
 
@@ -176,7 +176,7 @@ class _Unfolding:
         if entry.after is not None and entry.after.how != REFLINK and entry.path.lstat().st_nlink > 1:
             self._copy(entry, entry.path)
             return
-        _restore_in_place(entry)
+        _give_look_back(entry.path, entry.before)
         self._restored += 1
 
     def _give_blob(self, entry: JournalEntry, digest: Digest) -> None:
@@ -199,7 +199,7 @@ class _Unfolding:
             if blob.exists() or path.lstat().st_nlink != 1:
                 self._copy(held, path)
             else:
-                _restore_in_place(held)
+                _give_look_back(path, held.before)
                 self._restored += 1
         self._done.append(entry.path)
 
@@ -216,12 +216,7 @@ class _Unfolding:
                 _copy_sparse(source, aside)
                 self._copied += entry.before.size
             _hash(aside, entry.digest, lambda read: self._on_event(Read(read)))
-            descriptor = os.open(aside, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                give_look(descriptor, entry.before)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _give_look_back(aside, entry.before)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
@@ -246,10 +241,11 @@ def _held(entry: JournalEntry, closing: ExitStack) -> JournalEntry:
         return entry
 
 
-def _restore_in_place(entry: JournalEntry) -> None:
-    descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def _give_look_back(path: Path, before: FileBefore) -> None:
+    """Give the file at `path` the look of `before`, and make it durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        give_look(descriptor, entry.before)
+        give_look(descriptor, before)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
