@@ -74,6 +74,10 @@ class ModelApp:
     rewrites: bool = False
     nameless: bool = False
 
+    def safe_links(self, *, as_root: bool) -> tuple[LinkKind, ...]:
+        """Return those of `links` through which the app cannot write to a blob: its mode does not stop root."""
+        return tuple(one for one in self.links if one == "reflink" or not (as_root and self.rewrites))
+
 
 _A1111_KINDS = {
     CHECKPOINT: "Stable-diffusion",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import UsageError, did_you_mean
-from preheat.views.links import AUTO, COPY, HARDLINK, SYMLINK, read_ways
+from preheat.views.links import AUTO, COPY, read_ways
 from preheat.views.view_protocol import AppView, View
 
 if TYPE_CHECKING:
@@ -140,6 +140,5 @@ def _require_none_told(kind: str, reader: "ModelReader") -> None:
 
 def _safe_ways(app: "ModelApp") -> tuple[str, ...]:
     """Return the ways to link, or else to copy, that an app accepts without harm to the library."""
-    # Root is not stopped by a blob's mode: an app that writes in place would write to the library.
-    unfit = (HARDLINK, SYMLINK) if app.rewrites and os.geteuid() == 0 else ()
-    return tuple(way for way in AUTO if way == COPY or (way in app.links and way not in unfit))
+    safe = app.safe_links(as_root=os.geteuid() == 0)
+    return tuple(way for way in AUTO if way == COPY or way in safe)

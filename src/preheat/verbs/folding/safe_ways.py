@@ -43,13 +43,12 @@ class SafeWays:
         if not ways:
             titles = " and ".join(app.title for app in file.apps if SYMLINK not in app.links)
             return (), f"it is on another filesystem than the library, and {titles} may not accept symlinks"
-        if os.geteuid() == 0 and any(app.rewrites for app in file.apps):
-            # The mode of a blob does not keep root from writing to it.
-            ways = tuple(way for way in ways if way == REFLINK)
-            if not ways:
-                titles = " and ".join(app.title for app in file.apps if app.rewrites)
-                why = "may write to it in place, and as root nothing but a reflink protects the other apps"
-                return (), f"{titles} {why}"
+        safe = [app.safe_links(as_root=os.geteuid() == 0) for app in file.apps]
+        ways = tuple(way for way in ways if all(way in links for links in safe))
+        if not ways:
+            titles = " and ".join(app.title for app in file.apps if app.rewrites)
+            why = "may write to it in place, and as root nothing but a reflink protects the other apps"
+            return (), f"{titles} {why}"
         return self._without_new_readers(file, same, blob, ways)
 
     def _without_new_readers(
