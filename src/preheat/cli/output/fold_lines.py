@@ -48,7 +48,6 @@ def fold_sentence(plan: FoldPlan) -> str:
 
 def fold_figures(plan: FoldPlan) -> dict[str, object]:
     """Return the figures of a plan; sizes in bytes, on disk except for a model's own `size`."""
-    apps = dict.fromkeys(app for group in plan.groups for app in group.apps)
     return {
         "library": str(plan.library),
         "files": len(plan.files),
@@ -66,7 +65,7 @@ def fold_figures(plan: FoldPlan) -> dict[str, object]:
                 "models": len(plan.of_app(app)),
                 "size": sum(group.before - group.twice for group in plan.of_app(app)),
             }
-            for app in apps
+            for app in plan.apps
         ],
         "models": [_group_figures(group) for group in plan.groups],
         "left": [{"path": say_path(one.path), "reason": one.reason} for one in plan.unread],

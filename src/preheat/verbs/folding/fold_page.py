@@ -11,10 +11,8 @@ _MOST = 500  # models in the table; the others are counted
 
 def fold_page(plan: FoldPlan, language: str = "en") -> str:
     """Return the page in one of `core.translations.LANGUAGES`."""
-    apps = dict.fromkeys(app for group in plan.groups for app in group.apps)
-    rows = sorted(
-        ((app, _alone(plan.of_app(app)), _shared(plan.of_app(app))) for app in apps), key=lambda row: -sum(row[1:])
-    )
+    by_app = [(app, plan.of_app(app)) for app in plan.apps]
+    rows = sorted(((app, _alone(groups), _shared(groups)) for app, groups in by_app), key=lambda row: -sum(row[1:]))
     twice = [group for group in plan.groups if len(group.files) > 1]
     left = [one for one in plan.files if one.state == LEFT]
     values = {

@@ -124,6 +124,11 @@ class FoldPlan:
         """Return the bytes that folding frees."""
         return sum(group.before - group.after for group in self.groups)
 
+    @property
+    def apps(self) -> tuple[ModelApp, ...]:
+        """Return the apps that use the files."""
+        return tuple(dict.fromkeys(app for group in self.groups for app in group.apps))
+
     def of_app(self, app: ModelApp) -> tuple[ModelGroup, ...]:
         """Return the groups that an app uses."""
         return tuple(group for group in self.groups if app in group.apps)
@@ -155,7 +160,7 @@ def plan_fold(
             unread.append(Unlisted(file.path, trouble))
         else:
             by_hash.setdefault(hashes[file.inode].sha256, []).append(file)
-    names = recorded_names(library, by_hash)
+    names = _recorded_names(library, by_hash)
     judge = _Judge(library, linked or {}, copy=copy)
     groups = []
     for digest, same in by_hash.items():
@@ -173,7 +178,7 @@ def plan_fold(
     return FoldPlan(library.root, survey.folders, tuple(groups), tuple(unread), survey.notes, need, copyable)
 
 
-def recorded_names(library: Library, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _recorded_names(library: Library, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return what the library has recorded with each of these sha256 digests: the ref and the path of each file."""
     wanted = {f"sha256:{digest}" for digest in digests}
     refs: dict[Ref, None] = {}
