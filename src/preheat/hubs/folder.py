@@ -5,7 +5,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
@@ -14,6 +13,7 @@ from preheat.core.events import Listener, Read, Reading
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.core.units import say_size
+from preheat.disk.file_part import FilePart
 from preheat.disk.lfs_pointer import read_pointer
 from preheat.hubs.hub import Reader
 
@@ -69,7 +69,7 @@ class Folder:
         """See Hub."""
         path = Path(snapshot.ref.repo, file.path)
         try:
-            reader = _Range(_inside(Path(snapshot.ref.repo), path), start, stop)
+            reader = FilePart(_inside(Path(snapshot.ref.repo), path), start, stop)
         except FileNotFoundError as error:
             raise NotFound(
                 f"{path} is gone", hint=f"preheat pull {snapshot.ref}, when no process changes it"
@@ -111,24 +111,6 @@ class Folder:
 def _key(full: Path) -> tuple[str, int, int, int, int]:
     status = full.stat()
     return str(full), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-class _Range(FileIO):
-    """A reader of the bytes `start` to `stop` (exclusive) of a local file."""
-
-    prompt = True
-    round_trip_s = 0.0
-
-    def __init__(self, path: Path, start: int, stop: int) -> None:
-        super().__init__(path)
-        self.seek(start)
-        self._left = stop - start
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # a Reader's buffers are memoryviews
-        """See Reader."""
-        size = super().readinto(buffer[: self._left]) or 0
-        self._left -= size
-        return size
 
 
 def _paths(root: Path, under: str = "") -> Iterator[str]:

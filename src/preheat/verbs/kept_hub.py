@@ -1,10 +1,9 @@
 """Kept hub: a library as a hub, for files that no other hub has: those that an app's start made, and members."""
 
-from io import FileIO
-
 from preheat.core.errors import NotFound
 from preheat.core.ref import MADE, Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.file_part import FilePart
 from preheat.hubs.hub import Reader
 from preheat.library.library import Library
 
@@ -35,27 +34,9 @@ class KeptHub:
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         try:
-            return _Blob(self._library, file, start, stop)
+            return FilePart(self._library.held_location(file.digest), start, stop)
         except OSError as error:
             raise NotFound(f"{file.path} of {snapshot.ref} is not in the library any more") from error
 
 
 _WHAT = ", and no hub has it: the app's first start wrote it on the machine where it was traced"
-
-
-class _Blob(FileIO):
-    """A reader of the bytes `start` to `stop` (exclusive) of a blob."""
-
-    prompt = True
-    round_trip_s = 0.0
-
-    def __init__(self, library: Library, file: File, start: int, stop: int) -> None:
-        super().__init__(library.held_location(file.digest))
-        self.seek(start)
-        self._left = stop - start
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # a Reader's buffers are memoryviews
-        """See Reader."""
-        size = super().readinto(buffer[: self._left]) or 0
-        self._left -= size
-        return size

@@ -1,11 +1,11 @@
 """Stored layers: the layers of an image, in a registry or in a file of this machine, read from any byte on."""
 
-from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
 from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError
 from preheat.core.snapshot import File
+from preheat.disk.file_part import FilePart
 from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.hub import Reader
@@ -60,29 +60,22 @@ class LocalLayers:
         raise HubError(f"{self.source.name} has no layer {layer.digest} in a file", hint="copy the image again")
 
 
-class _Span(FileIO):
-    """A reader of the bytes `start` to `stop` (exclusive) of a file. See Reader."""
-
-    prompt = True
-    round_trip_s = 0.0
+class _Span(FilePart):
+    """A part of a file; what the disk says is raised as HubError, so that the next source is tried."""
 
     def __init__(self, path: Path, start: int, stop: int) -> None:
+        self._path = path
         try:
-            super().__init__(path)
-            self.seek(start)
+            super().__init__(path, start, stop)
         except OSError as error:
             raise HubError(f"{path} cannot be read: {error.strerror}", hint="check its owner and mode") from error
-        self._path = path
-        self._left = stop - start
 
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # a Reader's buffers are memoryviews
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # as FilePart
         """See Reader."""
         try:
-            size = super().readinto(buffer[: self._left]) or 0
+            return super().readinto(buffer)
         except OSError as error:
             raise HubError(f"{self._path} cannot be read: {error.strerror}", hint="check its disk") from error
-        self._left -= size
-        return size
 
 
 def _read_error(stream: Stream, what: str) -> PreheatError:
