@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shlex
 import signal
 import subprocess
@@ -266,6 +267,11 @@ def test_a_machine_with_nothing_but_python(app: Preheat, tmp_path: Path, model: 
     subprocess.run([*words, "pull", "apps/demo/preheat.toml"], cwd=at, env=env, check=True)
     placed = at / "apps/demo/checkpoints/model.safetensors"
     assert placed.read_bytes() == (model / "model.safetensors").read_bytes()
+    starter = at / "preheat-bundle/preheat.py"
+    starter.write_text(starter.read_text().replace(repr(platform.machine()), "'another'"))
+    refused = subprocess.run([*words, "ls"], cwd=at, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "needs a machine of the kind another" in refused.stderr
 
 
 def test_a_bundle_of_a_model_keeps_its_branch(app: Preheat, other: Preheat, hub: FlakyHub) -> None:

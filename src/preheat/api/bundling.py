@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from preheat.core.snapshot import Snapshot
+    from preheat.core.ref import Ref
+    from preheat.core.snapshot import File, Snapshot
     from preheat.verbs.bundles.export import BundleApp, ExportPlan
     from preheat.verbs.bundles.import_bundle import ImportPlan
     from preheat.verbs.pull import PullResult
@@ -54,20 +55,12 @@ def plan_export(
     twice = next((name for name in names if names.count(name) > 1), "")
     if twice:
         raise UsageError(f"two recipes are named {twice}", hint="export each to a bundle of its own")
-    with contextlib.ExitStack() as closing:
-        earlier = None
-        if since:
-            earlier = closing.enter_context(contextlib.closing(BundleFile([Path(one).absolute() for one in since])))
-        each = {(str(one.ref), one.commit): one for one in models}
-        order = ExportOrder(
-            tuple(_joined(models, one) for one in each.values()),
-            Path(output).absolute(),
-            tuple(apps),
-            None if earlier is None else earlier.index,
-            piece,
-            with_preheat,
-        )
-        return plan(order, session.library)
+    earlier = None
+    if since:
+        with contextlib.closing(BundleFile([Path(one).absolute() for one in since])) as bundle:
+            earlier = bundle.index
+    order = ExportOrder(_joined(models), Path(output).absolute(), tuple(apps), earlier, piece, with_preheat)
+    return plan(order, session.library)
 
 
 def export(plan: ExportPlan, *, session: Session | None = None) -> None:
@@ -132,14 +125,12 @@ def _app(words: str, session: Session) -> tuple[BundleApp, list[Snapshot]]:
     return BundleApp(recipe.name, text, lock), [snapshot for _, snapshot in required]
 
 
-def _joined(models: Sequence[Snapshot], one: Snapshot) -> Snapshot:
-    """Return a version with the files of all needs of it, which may each need other files."""
+def _joined(models: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+    """Return each version once, with the files of all needs of it, which may each need other files."""
     from dataclasses import replace
 
-    files = {
-        file.path: file
-        for model in models
-        if (model.ref, model.commit) == (one.ref, one.commit)
-        for file in model.files
-    }
-    return replace(one, files=tuple(files.values()), unlisted=None)
+    files: dict[tuple[Ref, str], dict[str, File]] = {}
+    for model in models:
+        files.setdefault((model.ref, model.commit), {}).update((file.path, file) for file in model.files)
+    each = {(model.ref, model.commit): model for model in models}
+    return tuple(replace(each[key], files=tuple(some.values()), unlisted=None) for key, some in files.items())

@@ -26,16 +26,16 @@ def sources_of(need: Need, session: Session) -> list[PullSource]:
     """
     from preheat.verbs.pull_sources import PullSource
 
+    if need.ref.hub == IMAGE:
+        raise UsageError(
+            f"{need.ref} is an image, not a model", hint=f"preheat pull MODEL --from docker://{need.ref.repo}"
+        )
     found = [
         PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref)
         for ref in (need.ref, *need.same)
         if ref.hub != IMAGE
         for endpoint in _endpoints(ref, session)
     ]
-    if need.ref.hub == IMAGE:
-        raise UsageError(
-            f"{need.ref} is an image, not a model", hint=f"preheat pull MODEL --from docker://{need.ref.repo}"
-        )
     images = _images(need, session)
     if need.ref.hub != MADE and not need.unpack:
         return [*(one for one in images if one.only), *found, *(one for one in images if not one.only)]

@@ -25,7 +25,6 @@ class BundleFile:
         self._files: list[int] = []
         try:
             self._sizes = [self._open(path) for path in self.paths]
-            self._size = sum(self._sizes)
             self.index = self._read_index()
             self._check_pieces()
             self._at = self._find()

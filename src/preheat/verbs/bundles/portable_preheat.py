@@ -10,12 +10,15 @@ from pathlib import Path
 import preheat
 
 _START = '''"""Start preheat from a bundle: python3 preheat.py VERB ..."""
+import platform
 import sys
 from pathlib import Path
 
 NEEDED, MACHINE = {version!r}, {machine!r}
 if sys.version_info[:2] != NEEDED:
     sys.exit("this copy of preheat needs Python %d.%d, not %d.%d" % (NEEDED + sys.version_info[:2]))
+if platform.machine() != MACHINE:
+    sys.exit("this copy of preheat needs a machine of the kind %s, not %s" % (MACHINE, platform.machine()))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "python"))
 from preheat.cli.main import main
 sys.exit(main())
