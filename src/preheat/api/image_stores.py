@@ -18,8 +18,8 @@ from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.push import Mounts, RegistryTarget
 from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
-from preheat.verbs.registries.image_hub import WeightsImage
-from preheat.verbs.registries.stored_layers import LocalLayers, RegistryLayers, StoredLayers
+from preheat.verbs.image_sources.image_hub import WeightsImage
+from preheat.verbs.image_sources.stored_layers import LocalLayers, RegistryLayers, StoredLayers
 
 
 class ImageStores:

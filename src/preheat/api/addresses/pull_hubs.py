@@ -82,8 +82,8 @@ def _images(need: Need, session: Session) -> list[PullSource]:
     named |= {f"docker://{ref.repo}": False for ref in need.same if ref.hub == IMAGE}
     if not named:
         return []
+    from preheat.verbs.image_sources.image_hub import ImageHub
     from preheat.verbs.pull_sources import PullSource
-    from preheat.verbs.registries.image_hub import ImageHub
 
     opened = ((session.image_stores.weights(name), only) for name, only in named.items())
     return [

@@ -13,7 +13,7 @@ from preheat.oci.model.descriptor import INDEXES, Descriptor
 from preheat.oci.model.image import Manifest, choose, read_index, read_manifest
 from preheat.oci.model.interfaces import ImageSource
 from preheat.oci.model.platform import Platform
-from preheat.verbs.registries.layer_files import (
+from preheat.verbs.image_sources.layer_files import (
     SPOOLED,
     LayerFile,
     OpenLayer,

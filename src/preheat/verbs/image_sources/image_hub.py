@@ -15,8 +15,8 @@ from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.hub import Reader
 from preheat.oci.model.descriptor import Descriptor
 from preheat.recipes.lock_file import understand_lock
-from preheat.verbs.registries.image_files import ImageFiles
-from preheat.verbs.registries.stored_layers import StoredLayers
+from preheat.verbs.image_sources.image_files import ImageFiles
+from preheat.verbs.image_sources.stored_layers import StoredLayers
 
 
 class WeightsImage:

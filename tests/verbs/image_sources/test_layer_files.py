@@ -12,7 +12,7 @@ from preheat.disk.free_space import free_bytes
 from preheat.oci.layers.tar_reader import MOST_BYTES
 from preheat.oci.model.content import Small
 from preheat.oci.model.descriptor import LAYER, Descriptor
-from preheat.verbs.registries.layer_files import files_by_download
+from preheat.verbs.image_sources.layer_files import files_by_download
 
 
 def test_a_layer_that_would_fill_the_disk_is_left_before_it_is_unpacked(tmp_path: Path) -> None:
