@@ -10,11 +10,12 @@ from preheat.oci.layers.overlay import FOLDER
 from preheat.oci.layers.view_entries import parents
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import INDEXES, Descriptor
-from preheat.oci.model.image import Image, choose, read_index, read_json, read_manifest
+from preheat.oci.model.image import Image, ImageDocument, choose, read_index, read_json, read_manifest
 from preheat.oci.model.interfaces import ImageSource
 from preheat.oci.model.platform import Platform
 
 _PROGRAMS = ("curl", "wget")
+_DEEPEST_INDEX = 2  # an index may point to a second index, but not deeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,7 @@ class BaseFindings:
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
     """Read an image's manifest and config. Raise ImageError if it has none for `platform`."""
-    document = source.document(None)
-    if document.media_type in INDEXES:
-        chosen = choose(read_index(document, source.name), platform, source.name)
-        document = source.document(chosen.digest)
-        if document.media_type in INDEXES:  # an index may point to a second index, but not deeper
-            chosen = choose(read_index(document, source.name), platform, source.name)
-            document = source.document(chosen.digest)
+    document = manifest_document(source, lambda index: choose(index, platform, source.name))
     manifest = read_manifest(document, source.name)
     config = source.config(manifest.config)
     image = Image(read_json(config.body, source.name), manifest.layers, str(document.digest))
@@ -62,6 +57,15 @@ def read_image(source: ImageSource, platform: Platform) -> Image:
             end=SOURCE,
         )
     return image
+
+
+def manifest_document(source: ImageSource, pick: Callable[[list[Descriptor]], Descriptor]) -> ImageDocument:
+    """Return an image's manifest; `pick` chooses one of those in an index. Raise ImageError if there is none."""
+    document = source.document(None)
+    for _ in range(_DEEPEST_INDEX):
+        if document.media_type in INDEXES:
+            document = source.document(pick(read_index(document, source.name)).digest)
+    return document
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from preheat.core.errors import ImageError, NoRanges, NotFound
 from preheat.core.snapshot import File
+from preheat.oci.config.base_image import manifest_document
 from preheat.oci.layers.parallel import map_parallel
 from preheat.oci.layers.view_entries import HOME
-from preheat.oci.model.descriptor import INDEXES, Descriptor
-from preheat.oci.model.image import Manifest, choose, read_index, read_manifest
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Manifest, choose, read_manifest
 from preheat.oci.model.interfaces import ImageSource
 from preheat.oci.model.platform import Platform
 from preheat.verbs.image_sources.layer_files import (
@@ -25,7 +26,6 @@ from preheat.verbs.image_sources.layer_files import (
 
 _LOCK, _LARGEST_LOCK = f"{HOME}/preheat.lock", 256 << 20
 _PARALLEL = 8
-_DEEPEST = 2  # an index may point to a second index, but not deeper
 _NO_LOCK = "to pin the files: preheat lock; or pull without --from"
 
 
@@ -124,19 +124,15 @@ class ImageFiles:
         return files_by_download(layer, self.source.content(layer, f"layer {layer.digest}"), self._aside)
 
     def _manifest(self) -> Manifest:
-        document = self.source.document(None)
-        for _ in range(_DEEPEST):
-            if document.media_type in INDEXES:
-                index = read_index(document, self.source.name)
-                try:
-                    chosen = choose(index, Platform.here(), self.source.name)
-                except ImageError:
-                    # Weights are the same on each platform.
-                    if not index:
-                        raise
-                    chosen = index[0]
-                document = self.source.document(chosen.digest)
-        return read_manifest(document, self.source.name)
+        return read_manifest(manifest_document(self.source, self._pick), self.source.name)
+
+    def _pick(self, index: list[Descriptor]) -> Descriptor:
+        try:
+            return choose(index, Platform.here(), self.source.name)
+        except ImageError:
+            if not index:
+                raise
+            return index[0]  # weights are the same on each platform
 
 
 def _raw(layer: Descriptor) -> tuple[LayerFile, ...]:
