@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Iterator, NamedTuple
 
@@ -159,10 +160,22 @@ def mapped_parts(pid: int) -> Iterator[MappedPart]:
 
     Raise OSError if the map is not readable.
     """
+    for path, fields in _mapped(pid):
+        begin, _, end = fields[0].partition(b"-")
+        yield MappedPart(path, int(begin, 16), int(end, 16), int(fields[2], 16))
+
+
+def mapped_paths(pid: int) -> Iterator[str]:
+    """Yield the paths of what a process has mapped, once for each part; none if the map is not readable."""
+    with suppress(OSError):
+        for path, _ in _mapped(pid):
+            yield path
+
+
+def _mapped(pid: int) -> Iterator[tuple[str, list[bytes]]]:
     with open(f"/proc/{pid}/maps", "rb") as lines:
         for line in lines:
             fields = line.rstrip(b"\n").split(None, 5)
             if len(fields) == 6 and fields[5].startswith(b"/") and not fields[5].endswith(b" (deleted)"):
-                begin, _, end = fields[0].partition(b"-")
-                path = os.fsdecode(fields[5].replace(rb"\012", b"\n"))  # the only character that is escaped there
-                yield MappedPart(path, int(begin, 16), int(end, 16), int(fields[2], 16))
+                # A newline is the only character that is escaped there.
+                yield os.fsdecode(fields[5].replace(rb"\012", b"\n")), fields

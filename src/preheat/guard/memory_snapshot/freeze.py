@@ -14,7 +14,7 @@ from preheat.guard.kernel.ports import open_links, remote_peers
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.memory_snapshot.criu import CannotFreeze, Criu
 from preheat.guard.memory_snapshot.intact import Unusable, require_unshared
-from preheat.guard.memory_snapshot.loaded_files import code_digest, mapped_files, mapped_paths
+from preheat.guard.memory_snapshot.loaded_files import code_digest, mapped_files
 from preheat.guard.memory_snapshot.saved_memory import REPORTS, SavedMemory, publish, remove
 
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/")
@@ -139,7 +139,7 @@ def _wait_until_quiet(app: Freezable, closed: Callable[[], bool]) -> None:
 
 def _require_no_gpu(pids: Sequence[int]) -> None:
     """Raise CannotFreeze for an app that uses a GPU. cuda-checkpoint(1) could save its memory first, from here."""
-    if any(link.startswith(_GPU) for pid in pids for link in (*open_links(pid), *mapped_paths(pid))):
+    if any(link.startswith(_GPU) for pid in pids for link in (*open_links(pid), *process_tree.mapped_paths(pid))):
         raise CannotFreeze("the app uses a GPU, whose memory cannot be saved yet")
 
 

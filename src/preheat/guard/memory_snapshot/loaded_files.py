@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import Callable, Dict, Iterable, Iterator, List
 
-from preheat.guard.kernel.process_tree import mapped_parts
+from preheat.guard.kernel.process_tree import mapped_paths
 
 _CODE = (".py", ".so", ".pth", ".sh")
 _WATCHED = (*_CODE, ".toml", ".yaml", ".yml", ".cfg", ".ini", ".env")
@@ -68,13 +68,6 @@ def _code(folder: str, hurry: Callable[[], bool]) -> Iterator[os.DirEntry[str]]:
                 yield entry
             elif entry.name not in _NO_CODE and entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
-
-
-def mapped_paths(pid: int) -> Iterator[str]:
-    """Yield the paths in a process's memory map, those of files, devices and shared memory; none if unreadable."""
-    with suppress(OSError):
-        for part in mapped_parts(pid):
-            yield part.path
 
 
 def _state(path: str) -> List[int] | None:

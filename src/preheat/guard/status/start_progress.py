@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Iterable, Sequence, Tuple
 
 from preheat.guard.kernel import process_tree
+from preheat.guard.kernel.ports import open_links
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def reached(order: Sequence[Step], pid: int) -> int:
     numbers = {step.path: number for number, step in enumerate(order, 1)}
     furthest = 0
     for member in process_tree.family(pid) if numbers else ():
-        for path in _held(member.pid):
+        for path in (*process_tree.mapped_paths(member.pid), *open_links(member.pid)):
             furthest = max(furthest, numbers.get(path, 0))
     return furthest
 
@@ -62,17 +62,3 @@ def progress(order: Sequence[Step], come_to: int, since_s: float, earlier_s: Seq
         return Progress("importing", 0, eta_s)
     behind = sum(step.size for step in order[: come_to - 1])
     return Progress(f"loading {os.path.basename(order[come_to - 1].path)}", behind * 100 // whole, eta_s)
-
-
-def _held(pid: int) -> Iterable[str]:
-    try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
-            for line in maps:
-                path = line.split(None, 5)[5:]
-                if path and path[0].startswith("/"):
-                    yield path[0].rstrip("\n")
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                yield os.readlink(f"/proc/{pid}/fd/{name}")
-    except OSError:
-        return

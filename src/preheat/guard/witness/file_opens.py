@@ -202,8 +202,7 @@ def _open_files(pid: int) -> list[str]:
                 path = os.readlink("/proc/%d/fd/%s" % (pid, name))
                 if path.startswith("/") and not _only_written(pid, name):
                     found.append(path)
-        with open("/proc/%d/maps" % pid, encoding="utf-8", errors="surrogateescape") as lines:
-            found += {line.split(None, 5)[5].rstrip("\n") for line in lines if line.count("/")}
+        found += set(process_tree.mapped_paths(pid))
     return found
 
 

@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from preheat.guard.kernel.process_tree import mapped_paths
+
 _PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted after the name
 _LISTENS = "0A"
 _NO_FILES = ("/dev/null", "/dev/pts/", "/dev/tty", "/dev/nvidia", "/proc/", "/sys/")
@@ -60,8 +62,7 @@ def files_in_use(pids: Iterable[int]) -> tuple[set[str], set[str]]:
                 paths.add(target)
                 if target not in written and _is_for_writing(descriptor):
                     written.add(target)
-        fields = (line.split(maxsplit=5) for line in _read(f"/proc/{pid}/maps").splitlines())
-        paths |= {row[5] for row in fields if len(row) == 6 and row[5].startswith("/")}
+        paths.update(mapped_paths(pid))
     return paths, written
 
 

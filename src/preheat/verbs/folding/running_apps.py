@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.guard.kernel.ports import open_links
-from preheat.guard.kernel.process_tree import mapped_parts, members, name
+from preheat.guard.kernel.process_tree import mapped_paths, members, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,7 @@ def running_apps(paths: Collection[Path]) -> list[RunningApp]:
     wanted = {str(path) for path in paths}
     found = []
     for pid in sorted(member.pid for member in members() if member.pid != os.getpid()) if wanted else ():
-        files = ({*open_links(pid)} | _mapped(pid)) & wanted
+        files = {*open_links(pid), *mapped_paths(pid)} & wanted
         if files and (command := name(pid)):  # else it has ended
             found.append(RunningApp(pid, command, len(files)))
-    return found
-
-
-def _mapped(pid: int) -> set[str]:
-    found: set[str] = set()
-    with suppress(OSError):
-        found.update(part.path for part in mapped_parts(pid))
     return found
