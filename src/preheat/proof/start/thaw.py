@@ -28,11 +28,10 @@ _WITHOUT = "leave out thawed in --conditions"
 
 def require_freezing(recipe: Recipe, environ: Mapping[str, str]) -> None:
     """Raise UsageError if no memory snapshot of this app can be made on this machine."""
-    reason = why_not(environ)
-    if recipe.why_not_saved:
-        reason = recipe.why_not_saved
-    elif recipe.ready.startswith("line:"):
+    reason = recipe.why_not_saved
+    if not reason and recipe.ready.startswith("line:"):
         reason = "a restored app does not print its ready line again"
+    reason = reason or why_not(environ)
     if reason:
         raise UsageError(f"a thawed start cannot be measured: {reason}", hint=_WITHOUT)
 
