@@ -39,7 +39,7 @@ class StartList:
 
         Costs about two milliseconds in that case.
         """
-        lines = self.text[:MOST_LETTERS].split("\n")[:MOST_FILES]
+        lines = _lines(self.text)
         real = {name: os.path.realpath(folder) for name, folder in self.places.items()}
         plain = dict.fromkeys(real.values(), True)
         if not looks_cached(_in_places(lines[:: len(lines) // _LOOKS + 1], real, plain)):
@@ -48,23 +48,28 @@ class StartList:
 
 def _in_places(lines: Iterable[str], real: Mapping[str, str], plain: Dict[str, bool]) -> Iterator[FileRange]:
     """Yield the ranges of lines; `plain` are the folders that are known to be folders below a place, or not to be."""
-    for line in lines:
-        found = _LINE.fullmatch(line)
-        if found is None or found[1] not in real or _UP.search(found[2]):
-            continue
-        path = f"{real[found[1]]}/{found[2]}"
+    for path, ranges in _located(lines, real):
         if _is_plain(path.rpartition("/")[0], plain):
-            for start, stop in _ranges(found[3]):
+            for start, stop in _ranges(ranges):
                 yield FileRange(path, start, stop, follow=False)
 
 
 def plain_ranges(text: str, places: Mapping[str, str]) -> Iterator[str]:
     """Yield the lines of a list with the paths of other folders, for `--warm`; nothing is looked up on this machine."""
-    for line in text[:MOST_LETTERS].split("\n")[:MOST_FILES]:
+    for path, ranges in _located(_lines(text), places):
+        yield from (f"{path}\t{start}\t{stop}" if stop else path for start, stop in _ranges(ranges))
+
+
+def _lines(text: str) -> List[str]:
+    return text[:MOST_LETTERS].split("\n")[:MOST_FILES]
+
+
+def _located(lines: Iterable[str], places: Mapping[str, str]) -> Iterator[Tuple[str, str | None]]:
+    """Yield the path of each line that is in one of these folders, and the line's ranges as text."""
+    for line in lines:
         found = _LINE.fullmatch(line)
         if found is not None and found[1] in places and not _UP.search(found[2]):
-            path = f"{places[found[1]]}/{found[2]}"
-            yield from (f"{path}\t{start}\t{stop}" if stop else path for start, stop in _ranges(found[3]))
+            yield f"{places[found[1]]}/{found[2]}", found[3]
 
 
 def _is_plain(folder: str, plain: Dict[str, bool]) -> bool:
