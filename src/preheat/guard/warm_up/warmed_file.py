@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Iterable, List
 
+from preheat.guard.kernel.descriptors import open_regular
+
 _LOOK_EVERY = 16 * 1024
 _MOST_LOOKS = 16
-_OPENED = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,9 @@ class OpenFile:
         """Open the file of a range. Raise OSError, also for anything but a regular file, which is not even opened."""
         if not stat.S_ISREG(os.stat(one.path, follow_symlinks=one.follow).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", one.path)
-        self.descriptor = os.open(one.path, _OPENED | (0 if one.follow else os.O_NOFOLLOW))
+        self.descriptor = open_regular(one.path, follow=one.follow)
         self.users = 1
-        state = os.fstat(self.descriptor)
-        self.size = state.st_size if stat.S_ISREG(state.st_mode) else 0
+        self.size = os.fstat(self.descriptor).st_size
 
     def done(self) -> None:
         """Count one user less."""
