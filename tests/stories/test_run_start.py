@@ -36,3 +36,14 @@ def test_run_with_a_complete_library_imports_only_what_it_uses(preheat: Preheat,
     assert told.status == 0, told.err
     assert "preheat.verbs.run" in imported
     assert not imported & _UNUSED
+
+
+def test_what_reads_a_start_list_ahead_is_imported_once_the_app_is_being_started(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text('[app]\nname = "talk"')
+    (preheat.folder / "preheat.lock").write_text('version = 1\n[start]\nreads = "{dir}/preheat.toml"\n')
+    told = preheat("run", "--", "/bin/sleep", "1", PYTHONPROFILEIMPORTTIME="1")
+    assert told.status == 0, told.err
+    before, starting, after = told.err.partition("app starting")
+    assert starting
+    assert "preheat.guard.warm_up" not in before
+    assert "preheat.guard.warm_up.start_list" in after

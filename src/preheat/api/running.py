@@ -30,13 +30,13 @@ from preheat.verbs.upkeep.running_notes import app_note
 from preheat.verbs.view import all_snapshots, place_all, sites_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from preheat.api.session import Session
     from preheat.core.events import Listener
     from preheat.core.snapshot import File, Snapshot
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
-    from preheat.guard.warm_up.start_list import StartList
+    from preheat.guard.warm_up.warmed_file import FileRange
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need
     from preheat.verbs.locked_needs import Required
@@ -144,7 +144,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         history=str(session.library.root / "starts" / recipe.name),
         memory=_memory_policy(recipe, needed, environ, session, guarding) if snapshots else None,
         weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
-        start_list=_start_list(recipe, environ) if guarding.warm_up else None,
+        start_list=_start_list(recipe, environ) if guarding.warm_up and recipe.start_list else None,
     )
     leave_process_1()
     options = RunOptions(guarding.patience, network=guarding.network != "free", stage=stage)
@@ -251,16 +251,18 @@ def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, .
     return tuple(library.location(file.digest) for file in found)
 
 
-def _start_list(recipe: Recipe, environ: Mapping[str, str]) -> StartList | None:
-    """Return what the app's start reads besides its weights, if its lock has the list."""
-    if not recipe.start_list:
-        return None
-    from preheat.guard.warm_up.start_list import StartList
-    from preheat.recipes.app_python import AppPython
-    from preheat.recipes.places import start_places
+def _start_list(recipe: Recipe, environ: Mapping[str, str]) -> Callable[[], Iterator[FileRange]]:
+    """Return a function that finds what the app's start reads besides its weights; the app need not wait for that."""
 
-    python = AppPython.of(environ, recipe.folder, recipe.command)
-    return StartList(recipe.start_list, start_places(recipe.folder, python))
+    def ranges() -> Iterator[FileRange]:
+        from preheat.guard.warm_up.start_list import StartList
+        from preheat.recipes.app_python import AppPython
+        from preheat.recipes.places import start_places
+
+        python = AppPython.of(environ, recipe.folder, recipe.command)
+        return StartList(recipe.start_list, start_places(recipe.folder, python)).ranges()
+
+    return ranges
 
 
 def _turns(need: Need) -> Callable[[File], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterable, Mapping, Sequence
 
 from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import App
@@ -12,7 +12,7 @@ from preheat.guard.model.life import RestartPolicy
 
 if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
-    from preheat.guard.warm_up.start_list import StartList
+    from preheat.guard.warm_up.warmed_file import FileRange
 
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 
@@ -47,8 +47,9 @@ class GuardSetup:
     """The guard's addresses and files around an app; an empty value disables the feature.
 
     `publish` makes the app's port reachable from outside a container (guard/net/published_port.py): `port`, or that of
-    the probe if it is 0. `start_list` is what the app's start reads besides its weights; `warm` is a file that lists
-    ranges of files. They are read into the page cache while the app starts, and the files in `weights` after them.
+    the probe if it is 0. `start_list` is called once the app is started, and returns what its start reads besides its
+    weights; `warm` is a file that lists ranges of files. They are read into the page cache while the app starts, and
+    the files in `weights` after them.
     `hub` is a file of prepared answers, served to the app in place of its hubs (guard/net/prepared_answers.py).
     `memory` is where the app's memory snapshots are; None to make and restore none.
     """
@@ -64,7 +65,7 @@ class GuardSetup:
     history: str = ""
     hub: str = ""
     weights: tuple[str, ...] = ()
-    start_list: StartList | None = None
+    start_list: Callable[[], Iterable[FileRange]] | None = None
     memory: MemoryPolicy | None = None
 
 

@@ -208,7 +208,7 @@ def _warm_up(stage: GuardSetup, ranges: list[FileRange], closing: ExitStack) -> 
     from preheat.guard.warm_up.warm_up import WarmUp
 
     # An app imports first, and loads its weights then.
-    environment = stage.start_list.ranges() if stage.start_list is not None else ()
+    environment = stage.start_list() if stage.start_list is not None else ()
     warm = WarmUp(chain(environment, ranges))
     closing.callback(warm.close)
     return warm
