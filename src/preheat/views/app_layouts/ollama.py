@@ -70,7 +70,7 @@ class OllamaStore:
         """See View. Raise LibraryError if the snapshot has no GGUF model of one file."""
         models, projectors = self._models(snapshot)
         if not models:
-            reasons = "".join(f"\n  {one.file.path}: {one.why}" for one in self.sort(snapshot, at))
+            reasons = "".join(f"\n  {one.file.path}: {one.why}" for one in self.sort(snapshot, at) if one.why)
             raise LibraryError(
                 f"{snapshot.ref} has no GGUF model that Ollama can use{reasons and ':' + reasons}",
                 hint="--files '*.gguf'",
@@ -105,7 +105,9 @@ class OllamaStore:
         blobs = at / "blobs"
         models, projectors = gguf_models(snapshot.files, self._reader)
         named = [(file, GGUF, _why_not(model)) for model in models for file in model.files]
-        named += [(file, PROJECTOR, "") for file in projectors]
+        named += [
+            (file, PROJECTOR, "Ollama loads one projector" if number else "") for number, file in enumerate(projectors)
+        ]
         return tuple(SortedFile(file, kind, None if why else self._blob(blobs, file), why) for file, kind, why in named)
 
     def environ(self, at: Path) -> dict[str, str]:
