@@ -7,7 +7,7 @@ from pathlib import Path
 
 # How /proc escapes spaces, tabs, newlines and backslashes.
 _OCTAL = re.compile(r"\\([0-7]{3})")
-_CASELESS = frozenset(("exfat", "msdos", "vfat"))
+FATS = frozenset(("exfat", "msdos", "vfat"))  # they ignore the case of names, and have no links
 _SOME = 64  # names to try
 
 
@@ -33,7 +33,7 @@ def ignores_case(folder: Path) -> bool:
 
     Judged by the type of its filesystem, by its own name and by the names there. False if these do not decide.
     """
-    if filesystem_of(folder) in _CASELESS:
+    if filesystem_of(folder) in FATS:
         return True
     own = Path(os.path.realpath(folder))
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from preheat.core.errors import LibraryError, UsageError
-from preheat.disk.filesystem import filesystem_of
+from preheat.disk.filesystem import FATS, filesystem_of
 from preheat.disk.free_space import existing
 from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside, lock, put, tidy
@@ -49,8 +49,7 @@ _NOT_THIS_WAY = frozenset(
 # Errors of files that sendfile(2) cannot read or write.
 _NOT_BY_SENDFILE = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP))
 _STEP = 16 << 20  # bytes to copy before progress is reported
-# Filesystems without hard links and symlinks, and those with reflinks.
-_LINKLESS, _REFLINKING = frozenset(("vfat", "msdos", "exfat")), frozenset(("bcachefs", "btrfs", "xfs"))
+_REFLINKING = frozenset(("bcachefs", "btrfs", "xfs"))
 # Resolution of timestamps: 100 ns on some filesystems; on FAT and similar ones 10 ms, or even 2 s.
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
@@ -102,7 +101,7 @@ def likely_way(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 def possible_ways(root: Path, folder: Path) -> frozenset[str]:
     """Return the ways that will probably work in `folder` for blobs below `root`, by the types of the filesystems."""
     kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
-    possible = {COPY} if kind in _LINKLESS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
+    possible = {COPY} if kind in FATS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
     return frozenset(possible | ({REFLINK} if alone and kind in _REFLINKING else set()))
 
 
@@ -110,14 +109,14 @@ def require_possible(root: Path, folder: Path, ways: Sequence[str]) -> None:
     """Raise LibraryError if `folder` certainly has none of `ways` for blobs below `root`; nothing is tried."""
     kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
     impossible = set()
-    if not alone or kind in _LINKLESS:
+    if not alone or kind in FATS:
         impossible.add(HARDLINK)
-    if kind in _LINKLESS:
+    if kind in FATS:
         impossible.add(SYMLINK)
     if kind not in _REFLINKING:  # where it is, subvolumes may share extents although they look like two filesystems
         impossible.add(REFLINK)
     if impossible.issuperset(ways):
-        where = f"which is {kind}" if kind in _LINKLESS else "which is on another filesystem"
+        where = f"which is {kind}" if kind in FATS else "which is on another filesystem"
         raise LibraryError(
             f"the app requires files that are a {' or '.join(ways)} of the library's, but {folder}, {where}, has none",
             hint='--link copy, link = "copy" in the recipe, or a library on that filesystem: --library DIR',
