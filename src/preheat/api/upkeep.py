@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preheat.api.plans import plan_prune, plan_remove
+from preheat.api.plans import carry_out_removal, plan_prune, plan_remove
 from preheat.api.session import Session
 
 if TYPE_CHECKING:
@@ -105,8 +105,6 @@ def remove(
     `all_versions`: of these models. `settle_s`: how many seconds to wait for other machines' changes to appear; None:
     65 for a library on a network share.
     """
-    from preheat.api.plans import carry_out_removal
-
     session = session or Session()
     plan = plan_remove(*refs, all_versions=all_versions, session=session)
     return carry_out_removal(plan, session, settle_s)
@@ -129,8 +127,6 @@ def prune(
     since a running pull may need them. `forget`: ignore the views of this machine, which no longer exist. `settle_s`:
     as for `remove`.
     """
-    from preheat.api.plans import carry_out_removal
-
     session = session or Session()
     plan = plan_prune(
         old=old, unread=unread, memory_snapshots=memory_snapshots, younger_s=younger_s, forget=forget, session=session
