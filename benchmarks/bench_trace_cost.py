@@ -27,12 +27,12 @@ from preheat.library.library import Library
 from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
-from preheat.verbs.local_hub import Lead
+from preheat.verbs.placing.allowed_places import NO_PERMISSION
+from preheat.verbs.placing.place import place_sites
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish
-from preheat.verbs.tracing.traced_caches import TracedCaches
-from preheat.verbs.tracing.traced_start import environment
-from preheat.verbs.view import place
+from preheat.verbs.pull_sources import FileSelection, PullSource
+from preheat.verbs.tracing.traced_start import logged
+from preheat.verbs.view import site_at
 from preheat.views.layouts.huggingface import HuggingFaceCache
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,10 +58,12 @@ def placed(workplace: Path) -> dict[str, str]:
     environ: dict[str, str] = {}
     for need in read_recipe(DEMO).needs:
         folder = Ref.parse(f"file:{HUB / need.ref.repo}")
-        told = pull([PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, Wish(need.files))
+        source, selection = PullSource("the demo's hub", Folder(), folder), FileSelection(need.files)
+        told = pull([source], library, Policy(4), silent, selection)
         # Placed as the hub's repository, by which name the page asks for it.
         snapshot = replace(told.snapshot, ref=need.ref)
-        environ |= place(snapshot, library, HuggingFaceCache(), workplace / "cache", silent)
+        site = site_at(snapshot, library, HuggingFaceCache(), workplace / "cache", NO_PERMISSION)
+        environ |= place_sites([site], library, silent)
     return environ
 
 
@@ -72,9 +74,7 @@ def start(app: App, side: str, workplace: Path, number: int) -> float:
     if tracer:
         notes = workplace / f"notes-{number}"
         notes.mkdir()
-        added = environment(environ, TracedCaches({}, {}, frozenset()), notes, Lead("http://127.0.0.1:9"))
-        names = ("PYTHONPATH", "PREHEAT_TRACE", "PREHEAT_STOPWATCH")
-        environ |= {name: added[name] for name in names}
+        environ |= logged(environ, notes)
     held: list[Process] = []
     watching = Opens(["/"], lambda: held[0].pid if held else 0) if opens else None
     witness = Witness() if calls else None

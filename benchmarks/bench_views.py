@@ -19,11 +19,12 @@ from pathlib import Path
 
 from benchmarks.reflinks import xfs
 
-from preheat.cli.typed_units import read_size, say_size
+from preheat.cli.typed_units import read_size
 from preheat.core.digest import sha256
 from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_size
 from preheat.library.library import Library
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache
