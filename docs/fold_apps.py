@@ -3,19 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tree import put
+
 from preheat.desk.app_settings import settings_of, settings_of_user
 from preheat.desk.model_apps import APPS, OTHER, ModelApp
 
 PAGE = Path(__file__).with_name("fold.md")
-BEGIN, END = "<!-- apps: made by docs/make.py -->\n", "<!-- end of apps -->"
 _HOME, _CONFIG, _DATA, _INSTALL = Path("~"), Path("~/.config"), Path("~/.local/share"), Path()
 
 
 def fold_apps() -> Iterator[str]:
     """Return docs/fold.md with the apps as they are now."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    yield before + BEGIN + "\n".join(rows()) + "\n" + end + after
+    yield put(PAGE.read_text(encoding="utf-8"), "apps", "\n".join(rows()) + "\n")
 
 
 def rows() -> Iterator[str]:

@@ -14,10 +14,15 @@ def architecture() -> Iterator[str]:
     """Return ARCHITECTURE.md with the floors and rooms as they are now."""
     text = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
     for name, lines in (("floors", floors()), ("rooms", rooms(SOURCE))):
-        before, _, rest = text.partition(BEGIN.format(name))
-        _, end, after = rest.partition(END.format(name))
-        text = before + BEGIN.format(name) + "```\n" + "\n".join(lines) + "\n```\n" + end + after
+        text = put(text, name, "```\n" + "\n".join(lines) + "\n```\n")
     yield text
+
+
+def put(text: str, name: str, part: str) -> str:
+    """Return a document with `part` between the marks of `name`."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = text.partition(begin)
+    return before + begin + part + end + rest.partition(end)[2]
 
 
 def floors() -> Iterator[str]:
