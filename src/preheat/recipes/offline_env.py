@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preheat.core.errors import UsageError
+from preheat.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ def in_container(env: Mapping[str, str], *, hub: bool) -> dict[str, str]:
     return {**(asking_hubs(offline({})) if hub else offline({})), **env}
 
 
-def names_hub(env: Mapping[str, str]) -> bool:
-    """Return whether the variables of a recipe lead the clients of a hub to another address."""
-    return any(env.get(name) for name in _HUB_ADDRESSES)
+def needs_hub(recipe: Recipe) -> bool:
+    """Return whether the app's container must have a hub: it asks one at each start, and its variables name none."""
+    return recipe.hub and not any(recipe.env.get(name) for name in _HUB_ADDRESSES)
 
 
 def no_hub_in_container(why: str) -> UsageError:

@@ -8,7 +8,6 @@ from pathlib import Path
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image
-from preheat.recipes.offline_env import names_hub
 from preheat.recipes.recipe import Recipe
 
 IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
@@ -51,8 +50,3 @@ class BuildOrder:
     def lacks_program(self) -> bool:
         """Return whether the image has a command, and nothing to start it with: no Python, no shell, no app."""
         return self.form == IMAGE and self.base.content is None and bool(self.command or self.recipe.command)
-
-    @property
-    def serves_hub(self) -> bool:
-        """Return whether the guard serves the app's hub in the container."""
-        return self.recipe.hub and not names_hub(self.recipe.env)

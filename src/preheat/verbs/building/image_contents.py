@@ -20,6 +20,7 @@ from preheat.oci.secrets.secret_search import secret_in, secret_in_text
 from preheat.oci.secrets.text_parts import text_parts
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
+from preheat.recipes.offline_env import needs_hub
 from preheat.recipes.places import DIR, split_place
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.building.image_start_list import START_LIST
@@ -45,16 +46,16 @@ class ImageContents:
         """Return the paths of all entries except folders."""
         return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
 
-    @property
-    def places(self) -> dict[Digest, str]:
-        """Return the absolute path of each blob in the image; of two, the one that no view has."""
+    def locator(self) -> Callable[[Digest], str]:
+        """Return a function that returns a blob's path in the image, "" if it has none; of two, the one of no view."""
         entries = [entry for group in self.groups for entry in group.entries]
         found = {entry.digest: f"/{entry.path}" for entry in entries if entry.digest is not None}
-        return found | {
+        found |= {
             entry.digest: f"/{entry.path}"
             for entry in entries
             if entry.digest is not None and entry.path.startswith(f"{BLOBS}/")
         }
+        return lambda digest: found.get(digest, "")
 
 
 def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> ImageContents:
@@ -128,6 +129,14 @@ def guard_file() -> bytes:
         path = Path(aside) / "guard.pyz"
         write_guard_zip(path, plain=True)
         return path.read_bytes()
+
+
+def guard_options(recipe: Recipe, ready: str) -> tuple[str, ...]:
+    """Return the guard's options for the probe `ready`, and for the files of `own_group`."""
+    probe = ("--ready", ready) if ready else ()
+    warm = ("--warm", f"/{START_LIST}") if recipe.start_list else ()
+    hub = ("--hub", f"/{HUB}") if needs_hub(recipe) else ()
+    return (*probe, *warm, *hub)
 
 
 def own_group(guard: bytes, lock: str, folders: Iterable[str], start_list: bytes = b"", hub: str = "") -> Group:

@@ -23,9 +23,19 @@ from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.image import write_json
 from preheat.oci.secrets.secret_search import secret_in_text
 from preheat.recipes.container_port import ContainerPort, container_port
-from preheat.recipes.offline_env import in_container, no_hub_in_container
+from preheat.recipes.offline_env import in_container, needs_hub, no_hub_in_container
 from preheat.verbs.building.build_order import IMAGE, MODELCAR, Base, BuildOrder
-from preheat.verbs.building.image_contents import GUARD, HUB, LOCK, guard_file, lay_out, lock_of, own_group, plain
+from preheat.verbs.building.image_contents import (
+    GUARD,
+    HUB,
+    LOCK,
+    guard_file,
+    guard_options,
+    lay_out,
+    lock_of,
+    own_group,
+    plain,
+)
 from preheat.verbs.building.image_start_list import START_LIST, image_start_list
 from preheat.verbs.building.prepare_answers import prepare_answers
 from preheat.verbs.locked_needs import Required
@@ -99,7 +109,7 @@ def assemble(
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
-    files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST, *([HUB] if order.serves_hub else [])}))
+    files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST, *([HUB] if needs_hub(order.recipe) else [])}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
     search, wanted = tuple(search_path(order.base.image.config)), wanted_by_command(order, frozenset(files))
     findings = find(order.base, BaseQuery(folders, files, search, wanted=wanted), library, on_event)
@@ -118,8 +128,8 @@ def assemble(
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
-    guard, places = guard_file() if additions.guard else b"", inside.places
-    hub = prepare_answers(required, library, lambda digest: places.get(digest, "")) if order.serves_hub else ""
+    guard = guard_file() if additions.guard else b""
+    hub = prepare_answers(required, library, inside.locator()) if needs_hub(order.recipe) else ""
     own = own_group(guard, lock, new, image_start_list(order.recipe, inside.groups), hub)
     budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
     return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
@@ -193,7 +203,7 @@ def _config_additions(
             else "the image has no command to start"
         )
         on_event(Noted("guard", f"omitted, because {why}; entrypoint and command are unchanged"))
-    if order.serves_hub and not guard:
+    if needs_hub(recipe) and not guard:
         raise no_hub_in_container("without the guard, nothing serves one")
     if not guard:
         additions = replace(
@@ -210,10 +220,8 @@ def _config_additions(
 
 
 def _guard_command(order: BuildOrder, python: str, port: ContainerPort) -> tuple[str, ...]:
-    options: tuple[str, ...] = ("--ready", port.ready) if port.ready else ()
-    options += ("--warm", f"/{START_LIST}") if order.recipe.start_list else ()
-    options += ("--hub", f"/{HUB}") if order.serves_hub else ()
-    return (python, f"/{GUARD}", *options, *port.options, "--status", order.status, "--name", order.recipe.name, "--")
+    options = (*guard_options(order.recipe, port.ready), *port.options)
+    return (python, f"/{GUARD}", *options, "--status", order.status, "--name", order.recipe.name, "--")
 
 
 def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFindings) -> Health | None:

@@ -13,7 +13,7 @@ from preheat.deploy.service import Mount, Service
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.container_port import container_port
-from preheat.recipes.offline_env import in_container, names_hub
+from preheat.recipes.offline_env import in_container, needs_hub
 from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD
@@ -70,7 +70,7 @@ def compose_service(
     placed = place_needs(recipe, library, view_of, on_event, permissions=permissions)
     # The library of a group may belong to another user.
     guard = keep_guard_zip(library.root, recipe.folder)
-    hub = _kept_answers(recipe, library, on_event) if recipe.hub and not names_hub(recipe.env) else ()
+    hub = _kept_answers(recipe, library, on_event) if needs_hub(recipe) else ()
     homes = {"HOME": _TMP, **_homes(recipe)}
     words = ("python3", str(guard), "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
     ready = ("--ready", port.ready) if port.ready else ()

@@ -15,11 +15,10 @@ from preheat.proof.report.comparison import OlderReport
 from preheat.proof.start.timeline import OFFLINE
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.container_port import container_port
-from preheat.recipes.offline_env import in_container, names_hub
+from preheat.recipes.offline_env import in_container
 from preheat.recipes.places import CACHE, HOME, Places, split_place
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.building.image_contents import GUARD, HUB, lay_out
-from preheat.verbs.building.image_start_list import START_LIST
+from preheat.verbs.building.image_contents import GUARD, guard_options, lay_out
 from preheat.verbs.deploying.service_terms import ServiceTerms, container_user, start_time
 from preheat.verbs.locked_needs import all_required, fitting
 from preheat.views.view_protocol import View
@@ -166,11 +165,8 @@ def _with_places(recipe: Recipe) -> Recipe:
 def _guarded(recipe: Recipe, terms: ServiceTerms, ready: str, options: tuple[str, ...]) -> tuple[str, ...]:
     """Return the command of an app whose image has no guard: it comes with the weights."""
     words = ("python3", f"/{GUARD}", "--ready-within", terms.ready_within, "--stop-within", terms.stop_within)
-    probe = ("--ready", ready) if ready else ()
-    warm = ("--warm", f"/{START_LIST}") if recipe.start_list else ()
-    hub = ("--hub", f"/{HUB}") if recipe.hub and not names_hub(recipe.env) else ()
     named = ("--status", terms.status, "--name", recipe.name)
-    return (*words, *named, *options, *probe, *warm, *hub, "--", *recipe.command)
+    return (*words, *named, *options, *guard_options(recipe, ready), "--", *recipe.command)
 
 
 def _homes(recipe: Recipe, on_event: Listener | None = None) -> dict[str, str]:
