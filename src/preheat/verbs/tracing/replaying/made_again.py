@@ -7,7 +7,7 @@ from preheat.core.digest import Digest
 from preheat.core.ref import MADE
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.recipe import Need
-from preheat.verbs.tracing.replaying.replay_search import ReplayFound, Try
+from preheat.verbs.tracing.replaying.replay_search import ReplayFound, Try, changed
 
 MOST_REPLAYS_WITHOUT = 3
 
@@ -39,7 +39,8 @@ def with_optional_made(found: ReplayFound, attempt: Try, had: Collection[Digest]
             spare = (*spare, *group)
         if len(spare) == len(made) or tried.fatal:
             break
-    return replace(found, inferred=optional(found.inferred, spare), count=count)
+    optional = changed(found.inferred, spare, lambda need: replace(need, optional=True))
+    return replace(found, inferred=optional, count=count)
 
 
 def without(inferred: Inferred, which: Collection[Need]) -> Inferred:
@@ -47,15 +48,4 @@ def without(inferred: Inferred, which: Collection[Need]) -> Inferred:
     recipe, lock = inferred.recipe, inferred.lock
     needs = tuple(need for need in recipe.needs if need not in which)
     pins = tuple(pinned for pinned in lock.needs if pinned.need not in which)
-    return replace(inferred, recipe=replace(recipe, needs=needs), lock=replace(lock, needs=pins))
-
-
-def optional(inferred: Inferred, which: Collection[Need]) -> Inferred:
-    """Return the recipe and lock in which these needs are optional."""
-    recipe, lock = inferred.recipe, inferred.lock
-    needs = tuple(replace(need, optional=True) if need in which else need for need in recipe.needs)
-    pins = tuple(
-        replace(pinned, need=replace(pinned.need, optional=True)) if pinned.need in which else pinned
-        for pinned in lock.needs
-    )
     return replace(inferred, recipe=replace(recipe, needs=needs), lock=replace(lock, needs=pins))

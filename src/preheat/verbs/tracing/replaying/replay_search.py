@@ -1,10 +1,11 @@
 """Replay search: find the kinds of link, and the unread files, with which an app starts again; bounded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.recipes.inference.infer import Inferred
+from preheat.recipes.recipe import Need
 from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK
 from preheat.verbs.tracing.replaying.replayed_start import INTERRUPTED, Replayed
 
@@ -129,12 +130,12 @@ def with_hub(inferred: Inferred) -> Inferred:
 
 def linked(inferred: Inferred, kind: str, which: Sequence[int]) -> Inferred:
     """Return the recipe and lock with the kind of link `kind` for the needs with these numbers."""
-    chosen = {inferred.recipe.needs[number] for number in which}
-    needs = tuple(replace(need, link=kind) if need in chosen else need for need in inferred.recipe.needs)
-    pins = (
-        replace(pinned, need=replace(pinned.need, link=kind)) if pinned.need in chosen else pinned
-        for pinned in inferred.lock.needs
-    )
-    return replace(
-        inferred, recipe=replace(inferred.recipe, needs=needs), lock=replace(inferred.lock, needs=tuple(pins))
-    )
+    return changed(inferred, {inferred.recipe.needs[number] for number in which}, lambda need: replace(need, link=kind))
+
+
+def changed(inferred: Inferred, which: Collection[Need], change: Callable[[Need], Need]) -> Inferred:
+    """Return the recipe and lock with these needs as `change` returns them."""
+    recipe, lock = inferred.recipe, inferred.lock
+    needs = tuple(change(need) if need in which else need for need in recipe.needs)
+    pins = tuple(replace(pinned, need=change(pinned.need)) if pinned.need in which else pinned for pinned in lock.needs)
+    return replace(inferred, recipe=replace(recipe, needs=needs), lock=replace(lock, needs=pins))
