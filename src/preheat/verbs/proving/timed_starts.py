@@ -146,9 +146,12 @@ class Starts:
         started, witness = self._start(environ, roots, subject, thaw.start, counted=False)
         return self._timeline(THAWED, started, witness, 0)
 
-    def unwatched(self, roots: StartFolder, library: Library) -> float:
-        """Start warm, observed only by the ready probe; return the seconds until it was ready."""
-        environ = self._offline(roots, library)
+    def unwatched(self, roots: StartFolder, library: Library, recipe: Recipe | None = None) -> float:
+        """Start warm, observed only by the ready probe; return the seconds until it was ready.
+
+        All needs are placed, or only those of `recipe`.
+        """
+        environ = self._offline(roots, library, recipe)
         fill([library.root, *self._interpreter()])
         with self._hub(library, environ) as lead:
             return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
@@ -156,11 +159,8 @@ class Starts:
     def without_made(self, roots: StartFolder, library: Library) -> float | None:
         """Start warm as `unwatched`, but without the made files, which this start has to make; None if it fails."""
         recipe = replace(self.recipe, needs=tuple(need for need in self.recipe.needs if need.ref.hub != MADE))
-        environ = self._offline(roots, library, recipe)
-        fill([library.root, *self._interpreter()])
         try:
-            with self._hub(library, environ) as lead:
-                return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
+            return self.unwatched(roots, library, recipe)
         except AppError:
             return None
 
