@@ -41,7 +41,6 @@ from preheat.verbs.tracing.workbench import IN_PLACE, OVERLAY, AppFolders, Workb
 from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
-_LEFT_OUT = "left out: "
 _BY_HAND_AT_MOST_S = 120.0
 _MUCH = 1_000_000_000  # bytes
 
@@ -127,17 +126,18 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             on_event(Noted(one.path, f"read outside of the app's folder and home, {one.size} bytes: not in the recipe"))
         for file in keep(inferred.lock, observed, library, bench.real, on_event):
             on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
-        remarks = (*early, *_remarks(inferred, observation, seen))
+        first, last = list(early), list[str]()
         files = RecipeFiles(bench.outside(terms.path.absolute()))
         if said := files.keep_fuller(inferred.lock):
             on_event(Noted(terms.path.name, said))
-            remarks = (*remarks, said)
+            last.append(said)
         inferred = verified_as(inferred, NOT_REPLAYED)
         shared, hidden = _without_secrets(inferred, terms.secrets)
         if hidden:
             said = f"The command contains a secret, which is not kept: {', '.join(hidden)}. {_INSTEAD}"
             on_event(Noted(terms.path.name, said))
-            remarks = (said, *remarks)
+            first.insert(0, said)
+        remarks = (*first, *_remarks(inferred, observation, seen), *last)
         files.write(shared, remarks)
         if not terms.replay:
             unread = note_unread(inferred.lock, fuller.lock, library, since)
@@ -156,7 +156,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
 
             inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing, reading, observation.had)
             # The replay may have put back files that were left out.
-            remarks = tuple(one for one in remarks if not one.startswith(_LEFT_OUT) or one in _left_out(inferred))
+            remarks = (*first, *_remarks(inferred, observation, seen), *last)
             keep(inferred.lock, observed, library, bench.real, on_event)
         # The replay has the secrets, which are in no file.
         shared, _ = _without_secrets(verified_as(inferred, verdict.verified), terms.secrets)
@@ -249,10 +249,6 @@ def _say_much(written: Sequence[str], bench: Workbench, on_event: Listener) -> N
         on_event(Noted("trace", f"the start wrote {say_size(size)} in {say_count(len(written), 'file')}; {kept}"))
 
 
-def _left_out(inferred: Inferred) -> list[str]:
-    return [f"{_LEFT_OUT}{one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
-
-
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
     places = PortablePlaces.of(observation)
@@ -271,7 +267,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         place, why = permission_for(pinned.need, pinned.snapshot)
         if place:
             remarks.append(f"{pinned.need.ref}: preheat pull and run need --allow-place {place}: {why}")
-    remarks += _left_out(inferred)
+    remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
         f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached
