@@ -14,13 +14,17 @@ _TGID = rb"(?m)^Tgid:\s*(\d+)"
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """A process: its parent, process group and session, its state as one letter, and its resident bytes."""
+    """A process: its parent, process group and session, its state as one letter, and its resident bytes.
+
+    `started` is when it was started, in clock ticks since boot.
+    """
 
     pid: int
     parent: int
     group: int
     session: int
     state: str
+    started: int
     resident: int
 
     @property
@@ -108,12 +112,6 @@ def belongs(pid: int, root: int) -> bool | None:
     return False
 
 
-def started_at(pid: int) -> int:
-    """Return when a process was started, in clock ticks since boot; 0 if it has ended."""
-    stat = _read(f"/proc/{pid}/stat")
-    return int(stat.rpartition(b")")[2].split()[19]) if stat else 0
-
-
 def name(pid: int) -> str:
     """Return a process's name, or "" if it has ended."""
     return _read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")
@@ -151,6 +149,7 @@ def _member(pid: int) -> ProcessStat | None:
         parent=int(fields[1]),
         group=int(fields[2]),
         session=int(fields[3]),
+        started=int(fields[19]),
         resident=int(fields[21]) * _PAGE,
     )
 

@@ -122,8 +122,8 @@ class Process:
     @property
     def main(self) -> int:
         """The PID of the app's main process: the started one or, if it has `left` others, the oldest of these."""
-        mains = [one.pid for one in self._left() if one.parent == self.warden] if self.left else []
-        return min(mains, default=self.pid, key=process_tree.started_at)
+        mains = [one for one in self._left() if one.parent == self.warden] if self.left else []
+        return min(mains, key=lambda one: one.started).pid if mains else self.pid
 
     def pids(self) -> set[int]:
         """Return the PIDs of all live processes of the app."""
