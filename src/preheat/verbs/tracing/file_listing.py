@@ -1,11 +1,9 @@
 """File listing: files below some folders with size and time, to find those that a start created or changed."""
 
-import fcntl
 import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 # A home folder may have millions of files, and an app waits for the listing.
@@ -46,16 +44,6 @@ class FileListing:
         return tuple(
             path for path, look in self.files.items() if before.files.get(path) != look and not path.startswith(left)
         )
-
-
-def written_by_us() -> frozenset[str]:
-    """Return the files that this process writes to, such as its redirected output: they are not the app's."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers are wanted
-        with suppress(OSError):
-            if fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
-                found.append(os.readlink(f"/proc/self/fd/{name}"))  # noqa: PTH115 - a string is wanted
-    return frozenset(found)
 
 
 def _look(place: str, files: dict[str, tuple[int, int, int]]) -> list[str]:

@@ -15,9 +15,10 @@ from preheat.guard.kernel import overlay_mounts
 from preheat.guard.kernel.overlay_mounts import OverlayMounts
 from preheat.guard.kernel.quiet_fork import fork
 from preheat.proof.conditions.scratch_folder import remove_tree
+from preheat.proof.start.proc_stats import files_in_use
 from preheat.recipes.app_python import AppPython
 from preheat.verbs.tracing.app_copy import copy_app
-from preheat.verbs.tracing.file_listing import FileListing, written_by_us
+from preheat.verbs.tracing.file_listing import FileListing
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY, _LAYERS = "in memory", "layers"
@@ -188,7 +189,8 @@ class Workbench:
         """List the files that were created or changed so far, by native programs too, also in new caches."""
         caches = FileListing.of(new_caches(self._workplace).values(), ()).files
         if self._mounts is None:
-            ours = written_by_us()
+            # What this process writes to, such as its redirected output, is not the app's.
+            _, ours = files_in_use([os.getpid()])
             return (*(path for path in self._listing().since(self._before) if path not in ours), *caches)
         own = (
             path
