@@ -11,7 +11,7 @@ from preheat.disk.temporary_file import write_whole
 from preheat.library.small_files import read_dated, read_small
 
 Fact = TypeVar("Fact")
-_MOST_PACKS = 8
+_MOST_PACKS, _LONGEST_PACK = 8, 128 << 20
 
 
 class LayerFact(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Images:
     def bytecode(self, key: str) -> bytes | None:
         """Return the cached bytecode for a base image, or None. What another user wrote is not used: apps run it."""
         try:
-            body, status = read_dated(self._bytecode(key))
+            body, status = read_dated(self._bytecode(key), _LONGEST_PACK)
         except OSError:
             return None
         return body if status.st_uid == os.geteuid() else None

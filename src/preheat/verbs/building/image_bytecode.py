@@ -31,7 +31,8 @@ _AT_ONCE = 200  # modules for one process: always the same ones together, since 
 _WITHIN_S = 300.0
 _ASK = "import sys; print(sys.implementation.cache_tag)"
 _ASKED_WITHIN_S = 10.0
-_MOST_BYTES = 60 << 20  # of bytecode; the modules that a start imports last are left out
+_MOST_BYTES = 120 << 20  # of bytecode; the modules that a start imports last are left out
+_DIGITS = 64  # of a SHA-256
 Compiled = dict[str, bytes]
 
 
@@ -124,23 +125,26 @@ def _run(python: str, program: str, folder: str, within_s: float, said: str = ""
 
 
 def _packed(compiled: Compiled) -> bytes:
-    """Return compiled modules as one file: its SHA-256, a line with paths and sizes, and their bytes."""
+    """Return compiled modules as one file: the SHA-256 of the rest, a line with paths and sizes, and their bytes."""
     listed = json.dumps([[path, len(body)] for path, body in compiled.items()]).encode()
-    rest = b"\n".join((listed, b"".join(compiled.values())))
-    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    rest = b"".join((listed, b"\n", *compiled.values()))
+    return b"%s\n%s" % (hashlib.sha256(rest).hexdigest().encode(), rest)
 
 
 def _unpacked(pack: bytes | None) -> Compiled | None:
     """Return the compiled modules of a file; None if there is none, or it was altered."""
-    digest, _, rest = (pack or b"").partition(b"\n")
-    if digest.decode("ascii", "replace") != hashlib.sha256(rest).hexdigest():
+    if pack is None:
         return None
-    listed, _, bodies = rest.partition(b"\n")
-    return dict(_cut(json.loads(listed), bodies))
+    whole = memoryview(pack)  # it may have 120 MiB
+    rest = whole[_DIGITS + 1 :]
+    if bytes(whole[:_DIGITS]) != hashlib.sha256(rest).hexdigest().encode():
+        return None
+    at = pack.index(b"\n", _DIGITS + 1)
+    return dict(_cut(json.loads(bytes(whole[_DIGITS + 1 : at])), whole[at + 1 :]))
 
 
-def _cut(listed: list[tuple[str, int]], bodies: bytes) -> Iterator[tuple[str, bytes]]:
+def _cut(listed: list[tuple[str, int]], bodies: memoryview) -> Iterator[tuple[str, bytes]]:
     at = 0
     for path, size in listed:
-        yield path, bodies[at : at + size]
+        yield path, bytes(bodies[at : at + size])
         at += size
