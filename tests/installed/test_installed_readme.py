@@ -58,10 +58,14 @@ def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: F
     # Public names in the README, and the local ones that replace them.
     here = {"7860": str(free_port()), "8000": str(free_port()), "https://huggingface.co": hub.url}
     library = installed.folder / "library"
-    ran = []
+    ran: list[str] = []
+    lock: bytes | None = None
     for number, (recipe, text) in enumerate(_console()):
         installed.folder = _folder(library.parent / f"block-{number}", python)
-        (installed.folder / "preheat.toml").write_text(_mapped(recipe, here)) if recipe else None
+        if recipe:
+            (installed.folder / "preheat.toml").write_text(_mapped(recipe, here))
+        if lock is not None:
+            (installed.folder / "preheat.lock").write_bytes(lock)
         for command in commands(text):
             if command in OF_THE_CLONE or ("--network none" in command and why_not()):
                 continue
@@ -70,21 +74,27 @@ def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: F
                 _lasts(installed.start(verb, *words), verb, here)
             else:
                 # The default is to observe each start for another 30 s.
-                told = installed(verb, *words, *(["--observe", "0s"] if verb == "prove" else []))
+                told = installed.start(verb, *words, *(["--observe", "0s"] if verb == "prove" else [])).ended(180)
                 assert told.status == 0, f"{command}: {told.out}{told.err}"
             ran.append(command)
+        lock = _read(installed.folder / "preheat.lock") if recipe else None
     wanted = [command for command in shown("README.md") if command not in OF_THE_CLONE]
     assert ran == [command for command in wanted if "--network none" not in command or not why_not()]
     assert (library.parent / "block-3/proof.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 
 def _console() -> Iterator[tuple[str, str]]:
-    """Yield each block of commands, with the recipe if one is shown right before it."""
+    """Yield each block of commands, with the recipe that was shown last before it."""
     recipe = ""
     for kind, text in blocks("README.md"):
         if kind == "console":
             yield recipe, text
-        recipe = text if kind == "toml" else ""
+        elif kind == "toml":
+            recipe = text
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _folder(folder: Path, python: Path) -> Path:
