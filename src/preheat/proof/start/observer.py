@@ -17,8 +17,8 @@ from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.timeline import Span, merged
 
 _EVERY_S = 0.05
-_SHARE = 0.01  # of a core, for the samples of all kinds together
-_SHARE_OF_SOCKETS = 0.01  # these must catch a moment, and end when they have
+_SHARE = 0.006  # of a core, for the samples of all kinds together
+_SHARE_OF_SOCKETS = 0.006  # these must catch a moment, and end when they have
 _REST_AT_MOST_S = 10.0
 
 
