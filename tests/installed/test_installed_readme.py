@@ -52,8 +52,10 @@ def python(installed: Preheat) -> Path:
     return folder / "python"
 
 
+# By one installer: what the others install is the same, and each verb runs from all of them in test_installed_verbs.py.
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("copy", ["pip"], indirect=True)
 def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
     # Public names in the README, and the local ones that replace them.
     here = {"7860": str(free_port()), "8000": str(free_port()), "https://huggingface.co": hub.url}
