@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -84,6 +85,21 @@ def test_the_page_lists_the_librarys_content() -> None:
     chinese = Shown(write_page(standing(), URL, CHINESE)).text.partition(URL)[0]
     assert "preheat 镜像" in chinese
     assert not re.search("missing|pinned|clients|sent|allowed", chinese.partition("setInterval")[0])
+
+
+@pytest.mark.parametrize(
+    ("up_s", "english", "chinese"),
+    [
+        (5, "up 5 s", "5 秒"),
+        (300, "up 5 min", "5 分钟"),
+        (7500, "up 2 h 5 min", "2 小时 5 分"),
+        (200_000, "up 2 d 7 h", "2 天 7 小时"),
+    ],
+)
+def test_the_page_shows_how_long_the_mirror_is_up(up_s: int, english: str, chinese: str) -> None:
+    status = replace(standing(), up_s=up_s)
+    assert english in Shown(write_page(status, URL, ENGLISH)).text
+    assert chinese in Shown(write_page(status, URL, CHINESE)).text
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:

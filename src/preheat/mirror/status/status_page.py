@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from preheat.core.pages import render
+from preheat.core.translations import catalogue
 from preheat.core.units import say_count, say_size
 from preheat.mirror.status.mirror_status import Standing
 
@@ -30,7 +31,7 @@ def write_page(standing: Standing, url: str, language: str) -> str:
     """Return the page in a language; `url` is the URL by which the browser reached the mirror."""
     values = {
         "standing": standing,
-        "age": _age(standing.up_s),
+        "age": _age(standing.up_s, language),
         "utc": _utc,
         "lines": ways_in(url),
         "style": _STYLE,
@@ -67,9 +68,13 @@ def _utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _age(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+def _age(seconds: float, language: str) -> str:
+    _ = catalogue(language).gettext
+    if seconds < 60:
+        return _("{n} s").format(n=int(seconds))
+    hours, minutes = divmod(int(seconds // 60), 60)
+    if hours == 0:
+        return _("{m} min").format(m=minutes)
+    if hours < 48:
+        return _("{h} h {m} min").format(h=hours, m=minutes)
+    return _("{d} d {h} h").format(d=hours // 24, h=hours % 24)
