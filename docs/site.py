@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where files of the repository, other than those in docs/, lie on the site.
 PAGES = {
     "README.md": "index.md",
-    "README.zh-CN.md": "zh-CN.md",
+    "README.zh-CN.md": "zh-CN/index.md",
+    "docs/README.md": "documents.md",
+    "docs/zh-CN/README.md": "zh-CN/documents.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
