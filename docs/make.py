@@ -1,4 +1,4 @@
-"""Make: the documents that come from the code. With `--check`, only say which are stale."""
+"""Make: the documents that come from the code. With `--check`, only report which are stale."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from draw_start import pictures
 from fold_apps import fold_apps
 from programs import programs
 from tree import architecture, modules
@@ -21,54 +22,54 @@ HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made from the code by docs/make.py: change it there. -->\n"
 
 CLI = """\
-`preheat VERB …`; behind a bare `--` comes the app's own command, which is not looked into. Words for people go to
-stderr, results to stdout. With `--json`, stdout is one JSON object a line, each with `event`; the last is `done` with
+`preheat VERB …`; after a bare `--` comes the app's own command, which preheat does not parse. Messages for people go to
+stderr, results to stdout. With `--json`, stdout is one JSON object per line, each with `event`; the last is `done` with
 the verb's figures, or `error` with `kind`, `message` and `hint`. `run` leaves stdout to its app, and writes the objects
-to stderr; `--events FILE` writes them to a file, with or without `--json`. Sizes and rates are decimal bytes (`50M` is
-50,000,000; rates are a second's), times `40ms`, `3s`, `2m`, `1h`.
+to stderr; `--events FILE` writes them to a file, with or without `--json`. Sizes are decimal bytes (`50M` is
+50,000,000), rates are bytes per second, times are `40ms`, `3s`, `2m`, `1h`.
 
-## When a server is late, restarts, or the line is gone
+## If a server is late or restarts, or the line is interrupted
 
-- A late first byte is waited for: `--connect-timeout` and `--read-timeout` say how long. No byte is requested twice
-  for it.
-- A hub or registry that has answered this command before may be away for `--patience`. The command retries over one
-  connection, at most 5 seconds apart, and counts down: on a terminal in the line of the progress bar, elsewhere in a
-  line every 15 seconds, with `--json` in an event `away` every second (`what`, `reason`, `wait_s` to the next
-  attempt, `left_s` until it gives up). Then it ends with status 3 (a registry: 6), everything that arrived is kept,
-  and the next pull continues there.
-- A server that never answered is not waited for: most likely its address is wrong or this machine is offline, and you
-  want to know that at once. A refused connection or a name without an address is retried for about 6 seconds; an
-  address that keeps silent costs one timeout.
+- `--connect-timeout` and `--read-timeout` limit the wait for a connection and for the first byte. No byte is requested
+  twice for it.
+- A hub or registry that has responded to this command before may be unreachable for `--patience`. The command retries
+  over one connection, at most 5 seconds apart, and counts down: on a terminal in the line of the progress bar,
+  elsewhere in a line every 15 seconds, with `--json` in an event `away` every second (`what`, `reason`, `wait_s` to
+  the next attempt, `left_s` until it gives up). Then it ends with status 3 (a registry: 6), all bytes that arrived are
+  kept, and the next pull continues.
+- A server that never responded fails at once: most likely its address is wrong or this machine is offline. A refused
+  connection or a name without an address is retried for about 6 seconds; an address that does not respond costs one
+  timeout.
 - `Retry-After` is honoured for as long as patience lasts; a longer one is an error at once, with the time to wait.
 
 Exit statuses: [exit-codes.md](exit-codes.md). Environment: [config.md](config.md). Recipes: [recipes.md](recipes.md).
 """
 
 ERRORS = """\
-Sorted by who can mend it. With `--json`, an error's `kind` is the name in the second column.
+Sorted by cause. With `--json`, an error's `kind` is the name in the second column.
 """
 
 RUN = """
-`run` ends with 0 when the app ended with 0. When the app ended otherwise, it is started again; when its restarts are
-spent, or it was never ready, or could not be started, that is an `AppError`. A traceback is a bug of ours, with
+`run` ends with 0 if the app ended with 0. If the app ended otherwise, it is restarted; if no restart is
+left, or the app was never ready, or could not be started, that is an `AppError`. A traceback is a bug in preheat, with
 status 1.
 """
 
 READ = """\
-There is no configuration file but the app's own [preheat.toml](recipes.md). Options win over variables. An empty
-variable counts as one that is not set.
+There is no configuration file except the app's own [preheat.toml](recipes.md). Options take precedence over
+variables. An empty variable counts as unset.
 
-## What is read
+## Variables that preheat reads
 
-| variable | is |
+| variable | meaning |
 |---|---|"""
 
 SET = """
-Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`), and
-`XDG_STATE_HOME` what does not belong in the library (default `~/.local/state`): views of a library that cannot be
-written, notes of running apps and mirrors, journals of files that a proof has moved or [fold](fold.md) has made links,
-and the hashes that `fold` remembers. `NO_COLOR`, `FORCE_COLOR`, `TERM`
-and `COLUMNS` say what the terminal can show.
+Python packages that preheat uses read more variables. `XDG_DATA_HOME` moves the user's data (default
+`~/.local/share`). `XDG_STATE_HOME` moves files that do not belong in the library (default `~/.local/state`): views of a
+library that cannot be written, notes of running apps and mirrors, journals of files that a proof has moved or
+[fold](fold.md) has replaced by links, and the hashes that `fold` remembers. `NO_COLOR`, `FORCE_COLOR`, `TERM` and
+`COLUMNS` describe the terminal.
 
 Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name; `run`, `prove`,
 `doctor` and `serve-config systemd` the CRIU of [memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names;
@@ -90,30 +91,30 @@ export no_proxy=localhost,127.0.0.1,.corp.example,10.0.0.0/8
 - `https:` addresses go through a tunnel (CONNECT): the proxy sees the host's name and the amount of bytes, no more. A
   proxy that opens TLS needs its CA's file in `SSL_CERT_FILE`.
 - `no_proxy` contains names (`corp.example` and `.corp.example` both include all below), addresses, nets and patterns
-  (`*.corp.example`), each with a port or without; `*` is every host. A redirect is looked at anew.
-- An app that asks its own page needs `localhost` in `no_proxy`: `run` and `trace` add it.
-- The guard's probes never use a proxy. A mirror's fence against redirects into your network looks at the addresses in
-  URLs, and not at what a proxy makes of a name.
+  (`*.corp.example`), each with or without a port; `*` is every host. The target of a redirect is checked separately.
+- An app that requests its own page needs `localhost` in `no_proxy`: `run` and `trace` add it.
+- The guard's probes never use a proxy. A mirror's check of redirects into your network examines the addresses in
+  URLs; it cannot check how a proxy resolves a name.
 - In a CGI program (`REQUEST_METHOD` is set), `HTTP_PROXY` in upper case is not read, as a client could set it.
 
 Errors name the proxy and the variable. Status 407 means that a user and a password are missing or wrong.
 
-## What `run` sets for the app
+## Variables that `run` sets for the app
 
-Everything else is passed on as it is, tokens included. The recipe's `env` is set last, and wins. Which library reads
-which switch: [offline.md](offline.md).
+All other variables are passed on unchanged, tokens included. The recipe's `env` is set last, and takes precedence.
+[offline.md](offline.md) lists the libraries that read each switch.
 
-| variable | is |
+| variable | value |
 |---|---|"""
 
 OFFLINE = """\
 `preheat run`, the offline starts of `preheat prove`, and images by `preheat build` set these variables for the app.
-Each was looked up in the released package that the last column names. The recipe's `env` is set last: an app that needs
-its telemetry or its tracking server gets it back there. With `hub = true` in the recipe, the switches that stop all
+Each was looked up in the released package in the last column. The recipe's `env` is set last: an app that needs
+its telemetry or its tracking server can have it there. With `hub = true` in the recipe, the switches that stop all
 requests to a hub are left out.
 
-A switch is a request to the library. Whether the app then stays offline is counted by `preheat run --network watch`
-([what counts](guard.md#without-a-network)), and `--network none` takes the network away.
+A switch depends on the library. `preheat run --network watch` counts the app's outbound attempts
+([definition](guard.md#without-a-network)), and `--network none` blocks them.
 """
 
 NO_SWITCH = """
@@ -130,11 +131,11 @@ NO_SWITCH = """
 
 PROVE = """\
 | `NO_PROXY`, `no_proxy` | as before, and `localhost`, `127.0.0.1`, `::1` |
-| `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` | where the app's view lies, when it has one |
+| `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` | the folder of the app's view, if it has one |
 
-`prove` sets the same for all starts but the cold ones, and none of it for those; for all, `HF_HOME`,
-`MODELSCOPE_CACHE`, `TORCH_HOME` and `XDG_CACHE_HOME` are new folders, `HF_ENDPOINT` and `MODELSCOPE_ENDPOINT` the
-endpoints that are proved against, and `PYTHONPATH` begins with the folder of the stopwatch ([proof.md](proof.md)).
+`prove` sets the same for all starts except cold ones, which get none of them. For all starts, `HF_HOME`,
+`MODELSCOPE_CACHE`, `TORCH_HOME` and `XDG_CACHE_HOME` are new folders, `HF_ENDPOINT` and `MODELSCOPE_ENDPOINT` are the
+endpoints of the proof, and `PYTHONPATH` begins with the folder of the stopwatch ([proof.md](proof.md)).
 """
 
 
@@ -153,7 +154,7 @@ def main() -> int:
         if not check:
             path.write_text(text, encoding="utf-8", newline="\n")
     if check and stale:
-        print(f"stale: {', '.join(stale)}; make them anew: .venv/bin/python docs/make.py", file=sys.stderr)
+        print(f"stale: {', '.join(stale)}; update them: .venv/bin/python docs/make.py", file=sys.stderr)
         return 1
     return 0
 
@@ -210,7 +211,7 @@ def options(actions: list[argparse.Action]) -> Iterator[str]:
 
 
 def exit_codes() -> Iterator[str]:
-    yield from ("# Exit statuses, and the errors behind them", "")
+    yield from ("# Exit statuses and errors", "")
     yield ERRORS
     yield from ("| status | kind | when |", "|---|---|---|", "| 0 | | done |")
     yield from sorted(rows(errors.PreheatError), key=lambda row: int(row.split("|")[1]))
@@ -223,7 +224,7 @@ def exit_codes() -> Iterator[str]:
 def rows(kind: type[errors.PreheatError], depth: int = 0) -> Iterator[str]:
     when = (kind.__doc__ or "").splitlines()[0].partition(". ")[0].rstrip(".")
     if kind is errors.PreheatError:
-        when = "what none of the others says"
+        when = "any other error"
     yield f"| {kind.exit_status} | {'· ' * (depth - 1)}`{kind.__name__}` | {when[0].lower()}{when[1:]} |"
     for more in kind.__subclasses__():
         yield from rows(more, depth + 1)
@@ -245,7 +246,7 @@ def config() -> Iterator[str]:
 
 
 def offline() -> Iterator[str]:
-    yield from ("# What keeps libraries off the network", "")
+    yield from ("# Switches that keep libraries offline", "")
     yield OFFLINE
     yield from ("| variable | library | stops | read in |", "|---|---|---|---|")
     for one in KNOWN:
@@ -271,6 +272,8 @@ DOCUMENTS = {
     "ARCHITECTURE.md": architecture,
     "trace.md": programs,
     "fold.md": fold_apps,
+    "pictures/start.svg": lambda: iter([pictures()["start.svg"]]),
+    "pictures/start.zh-CN.svg": lambda: iter([pictures()["start.zh-CN.svg"]]),
 }
 
 if __name__ == "__main__":
