@@ -67,7 +67,7 @@ def measure(work: Path) -> list[dict]:
     build = ("build", str(demo.RECIPE), "--base=scratch", "--format=modelcar", f"--output=oci:{image}:weights")
     rows.append(
         timed(
-            "an image of its own, `preheat build`",
+            "a container image, `preheat build`",
             lambda: preheat(*build, f"--library={library}"),
             lambda: size(image),
             0,

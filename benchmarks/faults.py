@@ -116,7 +116,7 @@ def _words(told: dict[str, Any]) -> str:
     if told["status"] == 0:
         if told["right"] and not told["wrong"]:
             return f"right, {after}"
-        return f"**says OK, {'wrong file' if told['wrong'] else 'file missing'}**, {after}"
+        return f"**exits with 0, {'wrong file' if told['wrong'] else 'file missing'}**, {after}"
     kept = "; **wrong file keeps its name**" if told["wrong"] else left
     return f"fails, {after}{kept}"
 
@@ -215,13 +215,14 @@ def document(told: dict[str, Any]) -> str:
         [
             "# What a fault does to each client",
             "",
-            "Made by `make bench-faults` (benchmarks/faults.py) from real runs against a hub that fails in one way, on",
-            f"real sockets, over HTTPS: a weight of {_SIZE // 1_000_000} MB and two small files. Every client runs as",
-            "it comes, no setting changed. *Right*: all files are there, with the right bytes, and it said so.",
-            f"*Fails*: it said so itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room",
-            "taken on the disk by what is no right file; a client that resumes may go on from it. aria2c and curl list",
-            "no repositories, so they cannot be led astray by a file's name. *Waits*: it was stopped as it counted",
-            f"down to its end, which `--patience` sets. –: not run. {_count(told)}",
+            "Made by `make bench-faults` (benchmarks/faults.py) from real runs against a hub with one fault, on real",
+            f"sockets, over HTTPS: a weight of {_SIZE // 1_000_000} MB and two small files, with each client's default",
+            "settings. *Right*: all files are complete and have the right bytes, and the exit status is 0. *Fails*:",
+            f"the client reported an error. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: disk",
+            "space of wrong files, which a client may use to resume. aria2c and curl list no repositories,",
+            "so hostile names do not affect them. *Waits*: it was stopped during the countdown of `--patience`.",
+            "–: not run.",
+            _count(told),
             "",
             *rows,
             "",
@@ -229,7 +230,7 @@ def document(told: dict[str, Any]) -> str:
             *(f"- {line}" for line in told["absent"]),
             "",
             f"<sub>{machine['date']}, load average {machine['load']}, up to {_AT_ONCE} clients at a time: the seconds "
-            "show who waits for long, not who is fast.</sub>",
+            "show long waits, not speed.</sub>",
             "",
         ]
     )

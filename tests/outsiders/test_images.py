@@ -7,8 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 import time
 import urllib.request
 import uuid
@@ -166,42 +164,6 @@ def test_podman_starts_it_without_a_network_and_check_succeeds(app: Preheat, bas
         assert told.status == 0, told.out
         assert told.last["ready_s"] is not None
         assert image not in run(*command, "images", "--quiet", "--no-trunc")
-
-
-def test_python_in_a_container_of_podman_reads_the_bytecode_that_the_base_lacks(
-    app: Preheat, python: bytes, tmp_path: Path
-) -> None:
-    with podman() as command:
-        stdlib = sysconfig.get_path("stdlib").strip("/")
-        folders = f"/usr/bin:{sys.base_prefix}/bin"
-        layers = [python, layer({"app/app.py": b"", f"{stdlib}/site-packages/none.py": b""})]
-        base = layout(tmp_path / "layout", layers, {"WorkingDir": "/app", "Env": [f"PATH={folders}"]}, packed=True)
-        assert app("lock").status == 0
-        modules = [f"{{python}}/{path}" for path in ("json/scanner.py", "json/decoder.py", "json/__init__.py")]
-        with (app.folder / "preheat.lock").open("a") as lock:
-            lock.write("[start]\nreads = '''\n" + "\n".join(modules) + "\n'''\n")
-        build(app, base, "oci:out:v1")
-        name = f"preheat-{uuid.uuid4().hex[:8]}"
-        words = (
-            "run",
-            "--name",
-            name,
-            "--network=none",
-            "--entrypoint",
-            "/usr/bin/python3",
-            f"oci:{app.folder}/out:v1",
-        )
-        done = subprocess.run(
-            [*command, *words, "-v", "-c", "import json"], capture_output=True, text=True, check=False
-        )
-        image = run(*command, "inspect", "--format", "{{.Image}}", name).strip()
-        run(*command, "rm", "--force", name)
-        run(*command, "rmi", "--force", image)
-        assert done.returncode == 0, done.stderr
-        tag = sys.implementation.cache_tag
-        for module in ("json/__pycache__/scanner", "json/__pycache__/decoder", "json/__pycache__/__init__"):
-            assert f"code object from '/{stdlib}/{module}.{tag}.pyc'" in done.stderr
-        assert f"code object from /{stdlib}/json/encoder.py\n" in done.stderr, "it was not in the list"
 
 
 def test_podmans_store_is_read_by_short_names_and_written_with_the_health_check(

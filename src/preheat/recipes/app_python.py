@@ -25,8 +25,8 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 class AppPython:
     """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
 
-    `prefix` is the folder of the virtual environment, or of the Python installation. If it is not on this machine,
-    `listed` are the names in site-packages, and `library` is the folder of the standard library.
+    `prefix` is the folder of the virtual environment, or of the Python installation. `listed` are the names in
+    site-packages, if that folder is not on this machine.
     """
 
     python: str = ""
@@ -35,7 +35,6 @@ class AppPython:
     prefix: Path | None = None
     site_packages: Path | None = None
     listed: tuple[str, ...] | None = None
-    library: Path | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppPython":
@@ -49,7 +48,7 @@ class AppPython:
     def standard_library(self) -> Path | None:
         """Return the folder of the standard library; for a virtual environment, that of the Python it was made from."""
         if self.prefix is None or not self.python:
-            return self.library
+            return None
         lines = _head(self.prefix / "pyvenv.cfg", _LONGEST_SCRIPT).splitlines()
         pairs = (line.partition(b"=") for line in lines)
         home = next((os.fsdecode(value.strip()) for name, _, value in pairs if name.strip() == b"home"), "")

@@ -1,6 +1,5 @@
-"""Image cache: the digests of layers that earlier builds have computed, and bytecode. Safe to delete."""
+"""Image cache: the digests of layers that earlier builds have computed. Safe to delete."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -8,10 +7,9 @@ from typing import TypeVar
 import msgspec
 
 from preheat.disk.temporary_file import write_whole
-from preheat.library.small_files import read_dated, read_small
+from preheat.library.small_files import read_small
 
 Fact = TypeVar("Fact")
-_MOST_PACKS, _LONGEST_PACK = 8, 128 << 20
 
 
 class LayerFact(msgspec.Struct, frozen=True):
@@ -44,26 +42,6 @@ class Images:
     def keep_base(self, key: str, fact: object) -> None:
         """Cache a fact about a base image. Do nothing if the library is read-only."""
         self._write("bases", key, fact)
-
-    def bytecode(self, key: str) -> bytes | None:
-        """Return the cached bytecode for a base image, or None. What another user wrote is not used: apps run it."""
-        try:
-            body, status = read_dated(self._bytecode(key), _LONGEST_PACK)
-        except OSError:
-            return None
-        return body if status.st_uid == os.geteuid() else None
-
-    def keep_bytecode(self, key: str, body: bytes) -> None:
-        """Cache bytecode for a base image, and remove all but the latest. Do nothing if the library is read-only."""
-        path = self._bytecode(key)
-        with suppress(OSError):
-            write_whole(path, body)
-            packs = sorted(path.parent.glob("*.pack"), key=lambda one: one.stat().st_mtime)
-            for old in packs[:-_MOST_PACKS]:
-                old.unlink()
-
-    def _bytecode(self, key: str) -> Path:
-        return self._root / "bytecode" / f"{key}.pack"
 
     def _read(self, kind: str, key: str, form: type[Fact]) -> Fact | None:
         try:

@@ -6,7 +6,7 @@ import io
 import posixpath
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from gzip import BadGzipFile, GzipFile
 
 from preheat.core.errors import SOURCE, ImageError
@@ -23,7 +23,6 @@ _LIB = re.compile(r"python3\.(\d{1,3})")
 _OLDEST = (3, 8)
 _USERS, _MOST_USERS, _PASSWD_FIELDS = "etc/passwd", 1 << 20, 7
 _DAMAGED = "the base is damaged: pull or save it again"
-Visit = Callable[[str, TarEntry, TarEntries], None]  # the path, the entry, and the tar to read its bytes from
 
 
 class Listing:
@@ -89,11 +88,6 @@ class Listing:
                         return f"/{prefix.strip('/')}/lib/{version[0]}/{name}", self._overlay.names(folder)
         return "", ()
 
-    def standard_library(self, version: str, prefixes: Iterable[str]) -> str:
-        """Return the path of the standard library of a Python, such as `python3.11`, in the first of `prefixes`."""
-        folders = (f"{prefix.strip('/')}/lib/{version}" for prefix in prefixes)
-        return next((f"/{folder}" for folder in folders if self.kind(f"{folder}/os.py") == FILE), "")
-
     def home(self, user: str) -> str:
         """Return the home folder of a user, by name or ID, in passwd(5); "" if it is not there."""
         if self.kind(_USERS) != FILE:
@@ -108,8 +102,8 @@ class Listing:
         """Return whether one of the folders `search` contains the program `name`."""
         return any(self.kind(self.resolve(f"{folder}/{name}")) == FILE for folder in search)
 
-    def apply(self, content: Content, media_type: str, visit: Visit | None = None) -> None:
-        """Apply the next layer. Reads and hashes all its bytes. `visit` is called with each entry, and may read it.
+    def apply(self, content: Content, media_type: str) -> None:
+        """Apply the next layer. Reads and hashes all its bytes.
 
         Raise ImageError if the layer does not match its digest or is not a readable tar. The listing is then unusable.
         """
@@ -117,9 +111,7 @@ class Listing:
         with reading_layer(content, media_type) as archive:
             for entry in archive:
                 self._add(entry)
-                if visit is not None:
-                    visit(normal(entry.name), entry, archive)
-                elif entry.kind == FILE and normal(entry.name) == _USERS:
+                if entry.kind == FILE and normal(entry.name) == _USERS:
                     self._users = archive.read(_MOST_USERS)
 
     def _add(self, entry: TarEntry) -> None:

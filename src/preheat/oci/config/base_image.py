@@ -1,13 +1,11 @@
 """Base image: read the image to build on, and inspect its files."""
 
 import hashlib
-import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.config.base_files import Listing, readable
-from preheat.oci.config.base_modules import bytecode_path, uncompiled
 from preheat.oci.layers.overlay import FOLDER
 from preheat.oci.layers.view_entries import parents
 from preheat.oci.model.content import Content
@@ -24,11 +22,10 @@ _DEEPEST_INDEX = 2  # an index may point to a second index, but not deeper
 class BaseFindings:
     """The answers to a BaseQuery.
 
-    `folders` already exist, among them those for the bytecode of `uncompiled`, the modules without. `clashes` are
-    messages about paths where the base has the wrong kind of file. `python` is the path of an interpreter that can run
-    the guard, and `version` is its version. `site_packages` is the folder of the app's packages, `packages` the names
-    in it, and `standard_library` the folder of that Python's own modules. `absent` are the wanted paths and programs
-    that it lacks. `home` is the user's home folder. `unread` are the digests of layers that could not be read.
+    `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
+    is the path of an interpreter that can run the guard, and `version` is its version. `site_packages` is the folder of
+    the app's packages, and `packages` the names in it. `absent` are the wanted paths and programs that it lacks.
+    `home` is the user's home folder. `unread` are the digests of layers that could not be read.
     """
 
     folders: tuple[str, ...] = ()
@@ -41,8 +38,6 @@ class BaseFindings:
     packages: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     home: str = ""
-    standard_library: str = ""
-    uncompiled: tuple[str, ...] = ()
 
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
@@ -78,8 +73,7 @@ class BaseQuery:
     """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`.
 
     `prefixes` are where the app's Python may be installed, the likeliest first. `wanted` are paths, and names of
-    programs in `search`, that the app's command needs. `user` is whose home folder to find, by name or ID. `modules`
-    are paths of Python modules, relative to the root, whose bytecode may be missing for the Python `tag`.
+    programs in `search`, that the app's command needs. `user` is whose home folder to find, by name or ID.
     """
 
     folders: tuple[str, ...]
@@ -88,14 +82,11 @@ class BaseQuery:
     prefixes: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
     user: str = ""
-    modules: tuple[str, ...] = ()
-    tag: str = ""
 
     def key(self, layers: Sequence[Descriptor]) -> str:
         """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
-        lines = ["preheat base 5", *(str(layer.digest) for layer in layers)]
-        named = (self.user, self.tag)
-        for paths in (self.folders, self.files, self.search, self.prefixes, self.wanted, named, self.modules):
+        lines = ["preheat base 4", *(str(layer.digest) for layer in layers)]
+        for paths in (self.folders, self.files, self.search, self.prefixes, self.wanted, (self.user,)):
             lines += ["", *map(repr, paths)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -119,11 +110,8 @@ def inspect_base(
         on_bytes(layer.size)
     python, version = listing.python(query.search)
     site_packages, packages = listing.site_packages(query.prefixes)
-    version = posixpath.basename(posixpath.dirname(site_packages))
-    modules = tuple(uncompiled(listing, query.modules, query.tag))
-    caches = dict.fromkeys(posixpath.dirname(bytecode_path(module, query.tag)) for module in modules)
     return BaseFindings(
-        folders=tuple(path for path in (*query.folders, *caches) if listing.kind(path) == FOLDER),
+        folders=tuple(path for path in query.folders if listing.kind(path) == FOLDER),
         clashes=tuple(_clashes(listing, query)),
         python=python,
         version=version,
@@ -133,8 +121,6 @@ def inspect_base(
         packages=tuple(name for name in packages if name.endswith(".dist-info")),
         home=listing.home(query.user) if query.user else "",
         absent=tuple(one for one in query.wanted if not _has(listing, one, query.search)),
-        standard_library=listing.standard_library(version, query.prefixes) if version else "",
-        uncompiled=modules,
     )
 
 

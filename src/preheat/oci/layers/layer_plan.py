@@ -16,11 +16,10 @@ WHITEOUT = ".wh."
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Entries that belong together: one need's view, or the app's own files. `in_order`: they are not to be sorted."""
+    """Entries that belong together: one need's view, or the app's own files."""
 
     name: str
     entries: tuple[LayerEntry, ...]
-    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,19 @@ def plan(groups: Sequence[Group], budget: LayerBudget) -> list[Layer]:
                 hint="a file cannot be split: leave it out, raise --max-layer-size, or use another registry",
                 end=SOURCE,
             )
-    rest = [Layer(group.name, tuple(part)) for group in groups for part in _cut(_small(group), budget.layer_size)]
+    rest = [
+        Layer(group.name, tuple(part))
+        for group in groups
+        for part in _cut([entry for entry in group.entries if not _stands_alone(entry)], budget.layer_size)
+    ]
     alone = budget.layers - len(rest)
     if len(ordered) > alone:
         # The largest files keep their own layers, since uploading them again costs the most.
         keep = max(alone - max(alone // 4, 1), 0)
-        together = _cut(_sorted(ordered[keep:]), max(budget.layer_size, 0))
+        together = _cut(ordered[keep:], max(budget.layer_size, 0))
         while keep and keep + len(together) > alone:
             keep -= 1
-            together = _cut(_sorted(ordered[keep:]), budget.layer_size)
+            together = _cut(ordered[keep:], budget.layer_size)
         if keep + len(together) > alone:
             raise ImageError(
                 f"{say_count(len(ordered), 'large file')} and {say_count(len(rest), 'other layer')} "
@@ -83,20 +86,11 @@ def _stands_alone(entry: LayerEntry) -> bool:
     return entry.kind == FILE and entry.size >= LARGE
 
 
-def _small(group: Group) -> list[LayerEntry]:
-    small = [entry for entry in group.entries if not _stands_alone(entry)]
-    return small if group.in_order else _sorted(small)
-
-
-def _sorted(entries: Iterable[LayerEntry]) -> list[LayerEntry]:
-    return sorted(entries, key=lambda entry: entry.path.encode())
-
-
 def _cut(entries: Iterable[LayerEntry], most: int) -> list[list[LayerEntry]]:
-    """Start a new part before `most` bytes would be exceeded (0: no limit)."""
+    """Sort entries, and start a new part before `most` bytes would be exceeded (0: no limit)."""
     parts: list[list[LayerEntry]] = []
     length = 0
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.path.encode()):
         if not parts or (most and length + _length(entry) + 2 * BLOCK > most):
             parts.append([])
             length = 0

@@ -1,7 +1,7 @@
 """Tar reader: the entries of an untrusted tar, in one pass, with bounded memory and time.
 
 Supports POSIX.1-2001 ustar and pax (pax(1)), and GNU's long names, sparse files and base-256 numbers (tar(5), GNU tar
-manual). Only names, kinds, targets, sizes and times are parsed. The bounds are listed in docs/limits.md.
+manual). Only names, kinds, targets and sizes are parsed. The bounds are listed in docs/limits.md.
 """
 
 import re
@@ -16,7 +16,7 @@ LONGEST_PATH = 4096  # bytes, PATH_MAX of limits.h
 MOST_ENTRIES = 4_000_000  # headers of all kinds
 MOST_BYTES = 1 << 40  # unpacked
 _KINDS = {"1": HARD_LINK, "2": LINK, "3": OTHER, "4": OTHER, "5": FOLDER, "6": OTHER}
-_WANTED = ("path", "linkpath", "size", "mtime", "GNU.sparse.name")
+_WANTED = ("path", "linkpath", "size", "GNU.sparse.name")
 _OCTAL = re.compile(rb"[0-7]{0,12}")
 _SKIPPED_AT_ONCE = 1 << 20
 
@@ -34,17 +34,13 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TarEntry:
-    """One entry: name and target as written, kind, and the offset `at` of its `size` bytes in the tar.
-
-    `modified` is the time of its last change in whole seconds since 1970; None if it is invalid, or before that.
-    """
+    """One entry: name and target as written, kind, and the offset `at` of its `size` bytes in the tar."""
 
     name: str
     kind: str
     target: str
     size: int
     at: int
-    modified: int | None = None
 
 
 class TarEntries:
@@ -106,8 +102,7 @@ class TarEntries:
         for path in (name, target):
             if len(path) > LONGEST_PATH or "\0" in path:
                 raise Damaged(f"a name is longer than {LONGEST_PATH} bytes, or contains a NUL")
-        modified = _seconds(block[136:148], pax.get("mtime"))
-        return TarEntry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at, modified)
+        return TarEntry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at)
 
     def _header(self) -> bytes | None:
         """Return the block of the next header, or None at the end."""
@@ -169,16 +164,6 @@ def _number(field: bytes) -> int:
     if not _OCTAL.fullmatch(digits):
         raise Damaged("a header contains an invalid number")
     return int(digits or b"0", 8)
-
-
-def _seconds(field: bytes, decimal: str | None) -> int | None:
-    """Parse a time, of which a pax record has fractions too. A tar with an invalid one is still read."""
-    if decimal is not None:
-        return int(decimal.partition(".")[0]) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", decimal) else None
-    try:
-        return _number(field)
-    except Damaged:
-        return None
 
 
 def _decimal(text: str) -> int:

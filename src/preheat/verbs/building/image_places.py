@@ -42,8 +42,7 @@ def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: List
     packages = Path(findings.site_packages) if findings.site_packages else None
     version = "" if packages is None else packages.parent.name.removeprefix("python")
     machine = _MACHINES.get(base.image.platform.architecture, base.image.platform.architecture)
-    modules = Path(findings.standard_library) if findings.standard_library else None
-    python = AppPython(version, machine, site_packages=packages, listed=findings.packages, library=modules)
+    python = AppPython(version, machine, site_packages=packages, listed=findings.packages)
     cache = environ.get("XDG_CACHE_HOME") or (posixpath.join(home, ".cache") if home else "")
     tmp = environ.get("TMPDIR") or "/tmp"  # noqa: S108 - in the image
     return replace(

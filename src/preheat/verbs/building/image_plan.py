@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +16,15 @@ from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
 from preheat.oci.config.annotations import base_annotations, image_annotations, license_of
 from preheat.oci.config.base_image import BaseFindings, BaseQuery, inspect_base
-from preheat.oci.config.base_modules import bytecode_path
-from preheat.oci.config.image_config import ConfigAdditions, Health, environ_of, search_path, starts
+from preheat.oci.config.image_config import ConfigAdditions, Health, search_path, starts
 from preheat.oci.layers.layer import FORMAT, Layer
-from preheat.oci.layers.layer_plan import MOST_LAYERS, Group, LayerBudget, plan
+from preheat.oci.layers.layer_plan import MOST_LAYERS, LayerBudget, plan
 from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.image import write_json
 from preheat.oci.secrets.secret_search import secret_in_text
 from preheat.recipes.container_port import ContainerPort, container_port
 from preheat.recipes.offline_env import in_container, needs_hub, no_hub_in_container
 from preheat.verbs.building.build_order import IMAGE, MODELCAR, Base, BuildOrder
-from preheat.verbs.building.image_bytecode import bytecode_of
 from preheat.verbs.building.image_contents import (
     GUARD,
     HUB,
@@ -39,7 +36,7 @@ from preheat.verbs.building.image_contents import (
     own_group,
     plain,
 )
-from preheat.verbs.building.image_start_list import START_LIST, image_start_list, listed_modules, python_tag
+from preheat.verbs.building.image_start_list import START_LIST, image_start_list
 from preheat.verbs.building.prepare_answers import prepare_answers
 from preheat.verbs.locked_needs import Required
 from preheat.views.view_protocol import View
@@ -112,13 +109,10 @@ def assemble(
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
-    tag = python_tag(order.recipe, {**environ_of(order.base.image.config), **order.recipe.env})
-    modules = listed_modules(order.recipe) if tag else ()
     files = tuple(sorted({*inside.files, GUARD, LOCK, START_LIST, *([HUB] if needs_hub(order.recipe) else [])}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
     search, wanted = tuple(search_path(order.base.image.config)), wanted_by_command(order, frozenset(files))
-    query = BaseQuery(folders, files, search, wanted=wanted, modules=modules, tag=tag)
-    findings = find(order.base, query, library, on_event)
+    findings = find(order.base, BaseQuery(folders, files, search, wanted=wanted), library, on_event)
     if findings.clashes:
         raise ImageError(
             f"the base and the views use the same path: {findings.clashes[0]}",
@@ -134,18 +128,11 @@ def assemble(
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
-    lacking = () if findings.unread else findings.uncompiled
-    bytecode = bytecode_of(order.base, lacking, tag, library, on_event) if lacking else Group("bytecode", ())
-    compiled = {entry.path for entry in bytecode.entries}
-    new += {posixpath.dirname(path) for path in compiled}.difference(findings.folders)
-    start_list = image_start_list(
-        order.recipe, inside.groups, tag, [one for one in lacking if bytecode_path(one, tag) not in compiled]
-    )
     guard = guard_file() if additions.guard else b""
     hub = prepare_answers(required, library, inside.locator()) if needs_hub(order.recipe) else ""
-    own = own_group(guard, lock, new, start_list, hub)
+    own = own_group(guard, lock, new, image_start_list(order.recipe, inside.groups), hub)
     budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(order, required, tuple(plan([*inside.groups, bytecode, own], budget)), additions, annotations)
+    return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
 
 
 def wanted_by_command(order: BuildOrder, own: frozenset[str]) -> tuple[str, ...]:
