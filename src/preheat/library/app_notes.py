@@ -12,7 +12,7 @@ import msgspec
 
 from preheat.disk.temporary_file import write_whole
 from preheat.library.quoted_paths import quoted, unquoted
-from preheat.library.records.claims import host_name
+from preheat.library.records.this_machine import host_name, is_here, root_id
 from preheat.library.small_files import read_dated
 
 _MOST = 1 << 20  # bytes of a note
@@ -26,6 +26,7 @@ class _Note(msgspec.Struct, frozen=True):
     recipe: str
     machine: str
     versions: list[str]
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class AppNotes:
     def write(self, name: str, recipe: Path, versions: Iterable[str]) -> None:
         """Note that an app was pulled or started, in place of its earlier note. Do nothing if that is impossible."""
         # Not hashlib: its import takes milliseconds, and the app waits for them.
-        path = self._root / f"{host_name()}-{crc32(os.fsencode(recipe)):08x}.json"
-        note = _Note(name, quoted(recipe), host_name(), sorted(set(versions)))
+        path = self._path(root_id(), recipe)
+        note = _Note(name, quoted(recipe), host_name(), sorted(set(versions)), root_id())
         body = msgspec.json.encode(note)
         with suppress(OSError):
             with suppress(OSError):
@@ -62,6 +63,10 @@ class AppNotes:
                     return
             # Not durable: a note that a power cut takes is written by the next start.
             write_whole(path, body, durable=False)
+            self._path("", recipe).unlink(missing_ok=True)  # an earlier version's
+
+    def _path(self, root: str, recipe: Path) -> Path:
+        return self._root / f"{host_name()}-{crc32(root.encode() + os.fsencode(recipe)):08x}.json"
 
     def __iter__(self) -> Iterator[AppNote]:
         """Iterate over the apps whose recipe exists.
@@ -84,7 +89,7 @@ class AppNotes:
                 note = msgspec.json.decode(body, type=_Note)
             except (OSError, msgspec.DecodeError, ValueError, RecursionError):
                 continue  # removed since, or not a note
-            place, here = Path(unquoted(note.recipe)), note.machine == host_name()
+            place, here = Path(unquoted(note.recipe)), is_here(note.machine, note.root)
             exists = _exists(place) if here else None
             if exists or (exists is None and time.time() - status.st_mtime < _FORGOTTEN_AFTER_S):
                 own = status.st_uid == os.geteuid()

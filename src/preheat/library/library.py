@@ -21,13 +21,14 @@ from preheat.library.blobs.blobs import SMALL, Blobs
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
-from preheat.library.records.claims import Claims, machine
+from preheat.library.records.claims import Claims
 from preheat.library.records.other_capitals import other_capitals
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.records import Records
 from preheat.library.records.seals import Seals, fits
 from preheat.library.records.shared_fs import shared
+from preheat.library.records.this_machine import machine
 
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness

@@ -1,10 +1,12 @@
 """The sweep removes only unneeded blobs, whatever other processes write at the same time."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Collection
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -217,6 +219,70 @@ def test_a_view_on_another_machine_holds_until_that_machine_is_forgotten(library
     assert swept(library) == []
     machine = next(iter(Claims(library.root / "claims"))).machine
     library.claims.tidy(forget=machine)
+    assert swept(library) != []
+
+
+def test_a_view_at_the_same_path_in_a_container_with_the_same_host_name_has_a_claim_of_its_own(
+    library: Library, tmp_path: Path
+) -> None:
+    view = tmp_path / "view"
+    library.claims.placed(view, [STRAY_FILE.digest])
+    [claim] = (library.root / "claims").iterdir()
+    other = claim.with_name(f"{claim.stem[:-4]}0000.json")
+    other.write_text(re.sub('"root": ".*"', '"root": "another1"', claim.read_text()))
+    # The folder does not exist here: this machine's claim ends, and the container's holds.
+    assert swept(library) == []
+    library.claims.tidy()
+    assert list((library.root / "claims").iterdir()) == [other]
+    assert swept(library) == []
+    [held] = Claims(library.root / "claims")
+    assert not held.here
+    library.claims.tidy(forget=held.machine)
+    assert swept(library) != []
+
+
+def test_forgetting_machines_of_this_name_keeps_the_views_of_this_one(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "linked.bin").symlink_to(library.path(STRAY_FILE.digest))
+    library.claims.placed(tmp_path, [STRAY_FILE.digest])
+    library.claims.tidy(forget=next(iter(Claims(library.root / "claims"))).machine)
+    assert swept(library) == []
+
+
+def older(library: Library) -> Path:
+    """Turn the only claim into one of a version that did not name the root; return its path."""
+    [claim] = (library.root / "claims").iterdir()
+    text = re.sub(',\n "root": ".*"', "", claim.read_text())
+    assert '"root"' not in text
+    claim.write_text(text)
+    return claim
+
+
+def test_claims_of_earlier_versions_hold_by_the_hosts_name(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "linked.bin").symlink_to(library.path(STRAY_FILE.digest))
+    library.claims.placed(tmp_path, [STRAY_FILE.digest])
+    older(library)
+    assert [claim.here for claim in library.claims] == [True]
+    assert swept(library) == []
+    (tmp_path / "linked.bin").unlink()
+    assert swept(library) != []
+
+
+def test_the_claim_of_folded_files_replaces_that_of_an_earlier_version(library: Library, tmp_path: Path) -> None:
+    journal, names = tmp_path / "journal", [str(tmp_path / name) for name in ("one.bin", "two.bin")]
+    for name in names:
+        Path(name).symlink_to(library.path(STRAY_FILE.digest))
+    library.claims.folded(journal, [(name, STRAY_FILE.digest) for name in names])
+    before = older(library)
+    named = sha256(os.fsencode(journal)).hexdigest()[:16]
+    before = before.rename(before.with_name(f"{before.name.partition('-fold-')[0]}-fold-{named}.json"))
+    # Another container with this host's name wrote it, and still uses the second file.
+    library.claims.folded(journal, [(names[0], STRAY_FILE.digest)])
+    assert before.exists()
+    Path(names[1]).unlink()
+    library.claims.folded(journal, [(names[0], STRAY_FILE.digest)])
+    assert not before.exists()
+    assert swept(library) == []
+    library.claims.folded(journal, [])
     assert swept(library) != []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from preheat.disk.temporary_file import write_whole
 from preheat.library.ownership import open_to_append
-from preheat.library.records.claims import machine
+from preheat.library.records.this_machine import machine
 from preheat.library.small_files import read_small
 
 _MANY_LOGS = 64

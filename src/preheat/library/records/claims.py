@@ -1,13 +1,12 @@
 """Claims: blobs that are in use without a record, by pulls in progress, views made of links, or folded files."""
 
 import errno
-import functools
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,8 @@ from preheat.core.digest import Digest
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.quoted_paths import quoted, unquoted
-from preheat.library.records.process_ids import is_running, kernel, process_id
+from preheat.library.records.process_ids import is_running, process_id
+from preheat.library.records.this_machine import host_name, is_here, root_id
 from preheat.library.small_files import read_small
 
 PULL, VIEW, FOLD = "pull", "view", "fold"
@@ -32,12 +32,14 @@ class _Claim(msgspec.Struct, frozen=True):
     process: str = ""
     at: str = ""
     paths: list[str] | msgspec.UnsetType = msgspec.UNSET
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The blobs that a pull, the view at `at` or folded files need on `machine`. `here`: it is this machine.
 
+    Containers are machines of their own, also if they have the same host name.
     `files` are the folded files, with the blob of each, as `algorithm:hex`.
     """
 
@@ -85,28 +87,44 @@ class Claims:
             return
         import hashlib  # a start from a library whose views are its own does without
 
-        named = hashlib.sha256(os.fsencode("\n".join((str(at), *wanted)))).hexdigest()[:16]
+        named = hashlib.sha256(os.fsencode("\n".join((root_id(), str(at), *wanted)))).hexdigest()[:16]
         path = self._root / f"{host_name()}-{named}.json"
         with suppress(OSError):
             try:
                 os.utime(path, follow_symlinks=False)
             except FileNotFoundError:
-                self._write(path, _Claim(VIEW, host_name(), wanted, at=str(at)))
+                self._write(path, _Claim(VIEW, host_name(), wanted, at=str(at), root=root_id()))
 
     def folded(self, at: Path, files: Iterable[tuple[str, Digest]]) -> None:
         """Claim the blobs that names in apps' folders are links to; replace the claim of the journal `at`.
 
         The claim never expires: a link on another machine may be the only name of the user's model. Raise OSError.
         """
+        path = self._fold_path(root_id(), at)
+        pairs = sorted((os.fsencode(name), str(digest)) for name, digest in files)
+        if pairs:
+            digests, paths = [digest for _, digest in pairs], [quoted(name) for name, _ in pairs]
+            self._write(path, _Claim(FOLD, host_name(), digests, at=quoted(at), paths=paths, root=root_id()))
+        else:
+            path.unlink(missing_ok=True)
+        self._drop_older(self._fold_path("", at), {os.fsdecode(name): digest for name, digest in pairs})
+
+    def _fold_path(self, root: str, at: Path) -> Path:
         import hashlib
 
-        path = self._root / f"{host_name()}-fold-{hashlib.sha256(os.fsencode(at)).hexdigest()[:16]}.json"
-        pairs = sorted((os.fsencode(name), str(digest)) for name, digest in files)
-        if not pairs:
-            path.unlink(missing_ok=True)
-            return
-        digests, paths = [digest for _, digest in pairs], [quoted(name) for name, _ in pairs]
-        self._write(path, _Claim(FOLD, host_name(), digests, at=quoted(at), paths=paths))
+        named = hashlib.sha256(root.encode() + os.fsencode(at)).hexdigest()[:16]
+        return self._root / f"{host_name()}-fold-{named}.json"
+
+    def _drop_older(self, path: Path, files: Mapping[str, str]) -> None:
+        """Remove the claim that an earlier version wrote, if these files are all that it is still about.
+
+        Its name is also that of the claim of another container with the same host name.
+        """
+        for older, _ in self._all(strict=False, pattern=path.name):
+            others = tuple(one for one in older.files if files.get(one[0]) != one[1])
+            if not still_folded(replace(older, files=others), self._root.parent / "blobs"):
+                with suppress(OSError):
+                    path.unlink()
 
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
@@ -126,14 +144,14 @@ class Claims:
         return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at and _is_own(claim.path)]
 
     def tidy(self, forget: str = "") -> None:
-        """Remove expired claims, and the claims of all views on the machine named `forget`."""
+        """Remove expired claims, and the claims of all views on other machines named `forget`."""
         for claim, holds in self._all(strict=False):
-            if not holds or (forget and claim.by in (VIEW, FOLD) and claim.machine == forget):
+            if not holds or (forget and claim.by in (VIEW, FOLD) and claim.machine == forget and not claim.here):
                 with suppress(PermissionError):  # another user's: that user's own prune removes it
                     claim.path.unlink(missing_ok=True)
 
-    def _all(self, *, strict: bool = True) -> Iterator[tuple[Claim, bool]]:
-        for path in sorted(self._root.glob("[!.]*.json")):
+    def _all(self, *, strict: bool = True, pattern: str = "[!.]*.json") -> Iterator[tuple[Claim, bool]]:
+        for path in sorted(self._root.glob(pattern)):
             try:
                 claim = msgspec.json.decode(read_small(path), type=_Claim)
                 age_s = time.time() - path.stat().st_mtime
@@ -143,7 +161,7 @@ class Claims:
                 if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
                     raise disk_trouble(error, path) from error
                 continue  # not a regular file, so not a claim
-            here = claim.machine == host_name()
+            here = is_here(claim.machine, claim.root)
             files: tuple[tuple[str, str], ...] = ()
             if claim.by == FOLD:
                 holds, paths = True, claim.paths or []
@@ -208,14 +226,3 @@ def linked(folder: Path, blobs: Path) -> set[str]:
                     algorithm, _, rest = end[len(root) + 1 :].partition(os.sep)
                     found.add(f"{algorithm}:{rest.rpartition(os.sep)[2]}")
     return found
-
-
-def machine() -> str:
-    """Return a unique file name for this machine: its host name and the start of its boot ID."""
-    return f"{host_name()}-{kernel()[:8]}"
-
-
-@functools.cache
-def host_name() -> str:
-    """Return this machine's host name, as it can be part of a file name."""
-    return "".join(c if c.isalnum() or c in "._" else "_" for c in os.uname().nodename)[:64] or "unknown"

@@ -55,6 +55,7 @@ def unfold(library: Library, journal: FoldJournal, on_event: Listener) -> Unfold
     """
     require_library(library, journal)
     with journal.alone():
+        claim_folded(library, journal, {})  # in place of an earlier version's claim
         undo = _Unfolding(library, journal, on_event)
         by_digest: dict[Digest, list[JournalEntry]] = {}
         for entry in journal.entries.values():
