@@ -222,19 +222,21 @@ def prove(app: str | None = None, proof: Proof | None = None, *, session: Sessio
     return prove_app(session.recipe(app), session, proof or Proof())
 
 
-def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session | None = None) -> Adoption:
+def adopt(
+    *folders: Folder, ref: str = "", copy: bool = False, share: bool = False, session: Session | None = None
+) -> Adoption:
     """Add the models in other programs' caches to the library, without a download or a second copy.
 
     `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy each file that cannot share
     extents with its original (reflink), instead of hard-linking it. Files on another filesystem can only be added with
-    `copy`.
+    `copy`. `share`: also add files that other users cannot read now, but can in the library.
 
     A file that cannot be added raises no error: it is counted, and an event reports the reason. Raise NoSpace if the
     disk has no room for the copies. Raise CheckFailed if the session refuses unsafe files and a version contains one;
     that version is then not recorded in the library.
     """
     session = session or Session()
-    return execute(plan_adopt(*folders, ref=ref, copy=copy, session=session), session=session)
+    return execute(plan_adopt(*folders, ref=ref, copy=copy, share=share, session=session), session=session)
 
 
 def fold(*also: Folder, copy: bool = False, session: Session | None = None) -> Folded:

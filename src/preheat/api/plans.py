@@ -82,14 +82,16 @@ def plan_view(
     return plan_views(sites, library, session.on_event, permissions)
 
 
-def plan_adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session | None = None) -> AdoptPlan:
+def plan_adopt(
+    *folders: Folder, ref: str = "", copy: bool = False, share: bool = False, session: Session | None = None
+) -> AdoptPlan:
     """Return the plan to add the models in other programs' caches to the library; see `adopt`."""
     from preheat.core.ref import Ref, read_path
     from preheat.verbs.upkeep.adopt_plan import plan_adopt as plan
 
     session = session or Session()
     named = Ref.parse(ref) if ref else None
-    return plan([read_path(str(folder)) for folder in folders], session.library, named, copy=copy)
+    return plan([read_path(str(folder)) for folder in folders], session.library, named, copy=copy, share=share)
 
 
 def plan_build(app: str | None, terms: ImageTerms, *, session: Session | None = None) -> ImagePlan:

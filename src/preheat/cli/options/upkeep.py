@@ -169,4 +169,7 @@ def _adopt(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--copy", action="store_true", help="copy files instead of hard-linking them; required for another filesystem"
     )
+    verb.add_argument(
+        "--share", action="store_true", help="also adopt files that other users cannot read now, but can in the library"
+    )
     add_scan_option(verb)

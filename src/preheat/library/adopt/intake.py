@@ -16,6 +16,7 @@ from preheat.disk.file_hash import feed_all
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside, sync_folder
+from preheat.library.adopt.private_files import AS_LINK, IN_LIBRARY, is_opened_by_library, is_opened_by_link
 from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.blobs.file_lock import take
@@ -42,12 +43,22 @@ class AddedBlob:
 
 
 class Intake:
-    """Adds files to one library; calls `on_read` with the number of bytes of each step. Thread-safe."""
+    """Adds files to one library; calls `on_read` with the number of bytes of each step. Thread-safe.
+
+    `guarded`: it adds no file that other users could read only then.
+    """
 
     def __init__(
-        self, root: Path, path_of: Callable[[Digest], Path], on_read: Callable[[int], None], *, copy: bool = False
+        self,
+        root: Path,
+        path_of: Callable[[Digest], Path],
+        on_read: Callable[[int], None],
+        *,
+        copy: bool = False,
+        guarded: bool = False,
     ) -> None:
-        self._aside = root / "partial"
+        self._root, self._aside = root, root / "partial"
+        self._guarded = guarded
         self._path_of = path_of
         self._listener = on_read
         self._copy = copy
@@ -99,6 +110,8 @@ class Intake:
         if expected is None and is_open_for_writing(descriptor):
             # Nothing says how long the file will be: half of it would become a blob.
             raise IntegrityError("another program is writing to it", hint="adopt it again when that is done")
+        if self._guarded and is_opened_by_library(source, before, self._root):
+            raise LibraryError(IN_LIBRARY, hint="--share")
         how, target = self._link(source, descriptor, aside)
         digests: dict[str, str] = {}
         try:
@@ -146,6 +159,8 @@ class Intake:
             if error.errno not in _NO_REFLINK:
                 raise
             aside.unlink()
+            if self._guarded and is_opened_by_link(source, os.fstat(descriptor)):
+                raise LibraryError(AS_LINK, hint="--copy") from error
             return "hardlink", _hard_link(source, descriptor, aside)
         return "reflink", target
 

@@ -15,7 +15,7 @@ from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, is_replaceable, with_real_folder
 from preheat.verbs.placing.place import NOT_FREE, claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
-from preheat.verbs.upkeep.cached_files import is_copied, take_file
+from preheat.verbs.upkeep.cached_files import is_copied, note_shared, take_file
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.names import renamed
 from preheat.views.path_state import see
@@ -96,6 +96,7 @@ class ViewsPlan:
         linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
         """
         ways: dict[Digest, str] = {}
+        taken_from: list[Path] = []
         with claimed_sites(self.sites, library):
             for one in self.own:
                 source = Path(os.path.realpath(one.path))
@@ -103,6 +104,7 @@ class ViewsPlan:
                     how := take_file(source, one.real, one.file, library, on_event)
                 ):
                     ways[one.file.digest] = how
+                    taken_from.append(source)
         # Mark them as the user's, so that they are not hashed again.
         new = [one for one in self.own if not one.marked or one.file.digest in ways]
         looks = [(one.real, one.file.digest, see(one.path).look) for one in new]
@@ -112,6 +114,7 @@ class ViewsPlan:
             if taken:
                 size, counts = sum(file.size for file in taken), Counter(ways[file.digest] for file in taken)
                 on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(counts)))
+        note_shared(taken_from, library, on_event)
         return ways.keys()
 
     def place(self, library: Library, on_event: Listener) -> dict[str, str]:

@@ -11,6 +11,7 @@ from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import HUGGING_FACE, MADE, MODELSCOPE, URL
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.adopt.intake import Intake
+from preheat.library.adopt.private_files import is_opened_by_link
 from preheat.library.archives import unpack
 from preheat.library.library import Library
 from preheat.library.records.unread_files import UnreadFiles
@@ -18,6 +19,7 @@ from preheat.recipes.inference.bookkeeping import is_code
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.verbs.tracing.observing.observe import Observed
+from preheat.verbs.upkeep.cached_files import note_shared
 
 # Bytes. A file that the app may write again is not linked to its blob, unless a copy would cost too much.
 _LINKED_FROM = 1_000_000
@@ -37,7 +39,7 @@ def keep(
     Without `recorded`, `prune` removes what no other version needs.
 
     `real` returns where a file is stored, from where it can be linked. Files of the user become hard links to blobs, or
-    share their extents; small files that the app made are copied. Raise NoSpace if the disk is full.
+    share their extents; private files, and small ones that the app made, are copied. Raise NoSpace if the disk is full.
     """
     shelf = _Shelf(library, real, on_event)
     sources = _sources(observed.observation)
@@ -50,6 +52,7 @@ def keep(
                 missing += shelf.take(pinned.snapshot.files, sources, copied=pinned.need.ref.hub == MADE)
             if recorded:
                 _record(pinned, observed.snapshots, library)
+    note_shared(shelf.new, library, on_event)
     return tuple(missing)
 
 
@@ -84,10 +87,11 @@ def _came_after(blob: Path, since: float) -> bool:
 
 
 class _Shelf:
-    """Takes files into the library."""
+    """Takes files into the library; `new` lists the files that were taken."""
 
     def __init__(self, library: Library, real: Callable[[str], Path], on_event: Listener) -> None:
         self._library, self._real, self._on_event = library, real, on_event
+        self.new: list[Path] = []
         library.prepare(0)
         self._link, self._copy = (
             Intake(library.root, library.path, lambda _: None, copy=copy) for copy in (False, True)
@@ -105,6 +109,7 @@ class _Shelf:
     def _one(self, file: File, path: str, *, copied: bool) -> bool:
         source = Path(os.path.realpath(self._real(path)))
         linked = not copied or (file.size >= _LINKED_FROM and not is_code(path))
+        linked = linked and not _is_private(source)
         for intake in (self._link, self._copy) if linked else (self._copy,):
             try:
                 taken = intake.take(source, file.digest)
@@ -114,6 +119,7 @@ class _Shelf:
                 why = error.message
                 continue
             if taken.how != "here":
+                self.new.append(source)
                 self._library.seals.note(taken.digest, self._library.path(taken.digest))
             if taken.how == "hardlink" and str(source) == os.path.realpath(path):
                 # The file still belongs to the user.
@@ -121,6 +127,14 @@ class _Shelf:
             return True
         self._on_event(Noted(path, f"not kept in the library: {why}"))
         return False
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether other users could read a file only if it were a hard link to a blob."""
+    try:
+        return is_opened_by_link(path, path.stat())
+    except OSError:
+        return False  # `Intake` reports it
 
 
 def _sources(seen: Observation) -> dict[Digest, list[str]]:

@@ -18,7 +18,7 @@ from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.core.units import say_path
 from preheat.library.adopt.caches import CachedVersion, Candidate
-from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
+from preheat.library.adopt.intake import AddedBlob, Intake
 from preheat.library.library import Library
 from preheat.verbs.scan import REFUSE, WARN, scan_and_report
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
@@ -62,7 +62,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
         with speaking:
             on_event(event)
 
-    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=plan.copy)
+    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=plan.copy, guarded=not plan.share)
     done = [_version(one, library, intake, tell, unsafe) for one in plan.found]
     return Adoption(
         versions=sum(one.versions for one in done),
@@ -101,7 +101,7 @@ def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
         yield LeftOut(say_path(one.path), one.reason)
     for file in plan.files:
         if file.how == LEFT_OUT:
-            yield LeftOut(say_path(file.source), f"{ELSEWHERE} (--copy)")
+            yield LeftOut(say_path(file.source), file.why)
 
 
 def _lacks(found: CachedVersion, paths: Sequence[str]) -> bool:

@@ -3,17 +3,20 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError, NoSpace
-from preheat.core.events import Adopted, Listener, Read
+from preheat.core.events import Adopted, Listener, Noted, Read
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_count
 from preheat.library.adopt.intake import Intake
 from preheat.library.adopt.known_caches import KnownCaches
+from preheat.library.adopt.private_files import is_opened_by_library, is_opened_by_link
 from preheat.library.library import Library
 from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.placer import EDITED_UP_TO
@@ -60,14 +63,27 @@ def take_cached(files: Sequence[CachedFile], snapshot: Snapshot, library: Librar
     if taken:
         size = sum(one.file.size for one in files if one.file.digest in taken)
         on_event(Adopted(snapshot.ref, snapshot.commit, len(taken), size, dict(Counter(taken.values()))))
+        note_shared([one.path for one in files if one.file.digest in taken], library, on_event)
     return set(taken)
+
+
+def note_shared(paths: Iterable[Path], library: Library, on_event: Listener) -> None:
+    """Report how many files were added to a library where other users can read them, but not at these paths."""
+    count = 0
+    for path in paths:
+        with suppress(OSError):
+            if not path.is_relative_to(library.root):
+                count += is_opened_by_library(path, path.stat(), library.root)
+    if count:
+        said = f"other users cannot read {say_count(count, 'file')} that came from this user's folders, but can here"
+        on_event(Noted(str(library.root), said))
 
 
 def take_file(path: Path, named: str, file: File, library: Library, on_event: Listener) -> str:
     """Add the user's file at `path` to the library; return how, empty if it could not be added or has other bytes.
 
-    `named` is its path in the log of placements. Small files, which users may edit, other users' files, and files that
-    cannot be linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
+    `named` is its path in the log of placements. Small files, which users may edit, other users' and private files, and
+    files that cannot be linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
     """
     library.prepare(0)
     # Mark it as the user's before it may become a link to a blob.
@@ -95,9 +111,10 @@ def is_copied(path: Path, file: File, way: str) -> bool:
 def _needs_copy(path: Path, file: File) -> bool:
     """Return whether a hard link would be wrong: its owner could change the blob, and would lose the write permission.
 
-    False for a file that has vanished.
+    Or other users could then read the user's own file. False for a file that has vanished.
     """
     try:
-        return file.size <= EDITED_UP_TO or path.stat().st_uid != os.geteuid()
+        look = path.stat()
+        return file.size <= EDITED_UP_TO or look.st_uid != os.geteuid() or is_opened_by_link(path, look)
     except OSError:
         return False

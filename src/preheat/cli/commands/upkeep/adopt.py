@@ -10,6 +10,7 @@ from preheat.core.events import Adopted, Event, LeftOut
 from preheat.core.ref import Ref, read_path
 from preheat.core.units import say_count, say_size
 from preheat.library.adopt.intake import ELSEWHERE
+from preheat.library.adopt.private_files import IN_LIBRARY
 from preheat.verbs.upkeep.adopt import adopt, adopted, left_out
 from preheat.verbs.upkeep.adopt_plan import plan_adopt
 
@@ -30,7 +31,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     ref = Ref.parse(options.ref) if options.ref else None
     folders = [read_path(folder) for folder in options.folders]
-    plan = plan_adopt(folders, wiring.library, ref, copy=options.copy)
+    plan = plan_adopt(folders, wiring.library, ref, copy=options.copy, share=options.share)
     if options.dry_run:
         for event in left_out(plan):
             watch(event)
@@ -59,6 +60,8 @@ def _incomplete(
     more = f"; and {len(missed) - _FEW} more" if len(missed) > _FEW else ""
     if any(one.reason.startswith(ELSEWHERE) for one in missed):
         hint = "--copy copies files from another filesystem"
+    elif any(one.reason.startswith(IN_LIBRARY) for one in missed):
+        hint = "--share takes these files too; or use a --library of your own"
     elif partial:
         hint = partial[0].how_to_get
     else:
