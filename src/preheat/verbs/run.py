@@ -162,6 +162,10 @@ def _hint(app: App, outcome: Outcome) -> str:
         return f"does it respond at {app.ready}? more time: --ready-within 20m"
     if "taken" in outcome.reason:
         return "stop that process, or choose another port for the app"
+    if "cannot be started: " in outcome.reason:
+        from preheat.guard.process.program_file import HINT
+
+        return HINT
     if outcome.starts and not outcome.tail:
         return f"try it by hand: {' '.join(app.command)}"
     return "the last lines of its output are above" if outcome.tail else "is the command right?"

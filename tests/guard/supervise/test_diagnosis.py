@@ -19,6 +19,11 @@ from preheat.guard.supervise.diagnosis import diagnose, end_kind
         ("OSError: Cannot find empty port in range: 7860-7860. You can specify a", "its port is already in use"),
         ("OSError: [Errno 28] No space left on device", "the disk is full"),
         ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "it requires a model that is not downloaded"),
+        (
+            "./run.sh: line 3: ./tool: cannot execute binary file: Exec format error",
+            "a file that it starts or loads is",
+        ),
+        ("OSError: /app/lib.so: wrong ELF class: ELFCLASS32", "a file that it starts or loads is for another machine"),
         ("safetensors_rust.SafetensorError: Error while deserializing header", "a weight file is truncated"),
         ("ImportError: cannot import name 'x' from 'a.b' (/x.py)", "a.b has no x: the app requires another version"),
     ],

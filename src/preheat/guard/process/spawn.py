@@ -27,11 +27,11 @@ _NO_FOLDER, _NO_NETWORK = "folder", "network"
 
 
 class CannotStart(Exception):
-    """The command could not be started; `status` is the exit status that a shell would report."""
+    """The command could not be started; `status` is the exit status that a shell would report; `hint` may be empty."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, hint: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.hint = status, hint
 
 
 class CannotRestore(Exception):
@@ -202,6 +202,12 @@ def _start_error(app: App, words: list[bytes]) -> CannotStart:
         if number in (errno.ENOENT, errno.ENOTDIR):
             return CannotStart(f"{app.command[0]}: {app.cwd} is not a folder", NOT_FOUND)
         return CannotStart(f"{app.command[0]}: {app.cwd}: {os.strerror(number)}", NOT_EXECUTABLE)
+    from preheat.guard.process.program_file import HINT, why_not_started
+
+    env = os.environ if app.env is None else app.env
+    if why := why_not_started(app.command[0], number, app.cwd, env):
+        status = NOT_EXECUTABLE if number == errno.ENOEXEC else NOT_FOUND
+        return CannotStart(f"{app.command[0]} cannot be started: {why}", status, HINT)
     if number in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(f"{app.command[0]}: there is no such command", NOT_FOUND)
     return CannotStart(f"{app.command[0]}: {os.strerror(number)}", NOT_EXECUTABLE)

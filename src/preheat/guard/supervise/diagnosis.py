@@ -29,6 +29,7 @@ _KNOWN = (
         r"SafetensorError|PytorchStreamReader failed|invalid load key|unexpected EOF",
         "a weight file is truncated or corrupt",
     ),
+    (r"Exec format error|wrong ELF class|invalid ELF header", "a file that it starts or loads is for another machine"),
     (r"GLIBC_[\d.]+' not found|cannot open shared object file", "a shared library that it requires is missing"),
     (r"PermissionError|Permission denied", "permission denied for a file or device"),
 )

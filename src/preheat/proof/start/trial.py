@@ -108,7 +108,7 @@ def running(
     try:
         process = Process(app, output=_QUIET, witness=witness, saved=find())
     except CannotStart as error:
-        raise AppError(str(error), hint="check the command") from error
+        raise AppError(str(error), hint=error.hint or "check the command") from error
     try:
         yield process, began
     except BaseException:

@@ -107,7 +107,7 @@ def traced_start(
         process = Process(App(command, environ, app.cwd), output=TO_STDERR, witness=witness)
     except CannotStart as error:
         opens.close(wanted.hurried)
-        raise AppError(str(error), hint="is the command right?") from error
+        raise AppError(str(error), hint=error.hint or "is the command right?") from error
     held.append(process)
     try:
         ready, ready_s = await_ready(process, watch, clock, recorder, stopped)
