@@ -202,7 +202,7 @@ def options(actions: list[argparse.Action]) -> Iterator[str]:
         yield from ("| word | means |", "|---|---|")
     for action in actions:
         said = value(action).replace("|", "\\|")
-        after = "" if action.nargs == 0 else f" {said}"
+        after = "" if action.nargs == 0 else f" [{said}]" if action.nargs == "?" else f" {said}"
         names = [f"`{name}{after}`" for name in action.option_strings] or [f"`{said}`"]
         yield f"| {', '.join(names)} | {(action.help or '') % {'default': action.default}} |"
 

@@ -70,6 +70,7 @@ NAMES = {
     "drain_within": "drain_within_s",
     "hang_after": "hang_after_s",
     "idle_after": "idle_after_s",
+    "health_interval": "health_interval_s",
     "ready_within": "ready_within_s",
     "stop_within": "stop_within_s",
     "settle": "settle_s",

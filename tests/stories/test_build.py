@@ -233,10 +233,22 @@ def test_an_image_on_scratch_is_reported_as_one_that_cannot_be_started(app: Preh
     for dry in (("--dry-run",), ()):
         told = app("build", "--base", "scratch", "--output", "oci:out:v1", *dry)
         assert (told.status, "cannot be started: scratch has no Python" in told.out) == (0, True), told.out + told.err
+    told = app("build", "--base", "scratch", "--dockerfile", "context")
+    assert (told.status, "cannot be started: scratch has no Python" in told.out) == (0, True), told.out + told.err
     assert build(app, "scratch", "oci:out:v2").last["lacks_program"] is True
     # Weights for a volume are not started, and a base with Python starts the command.
     assert build(app, "scratch", "oci:out:v3", "--format", "modelcar").last["lacks_program"] is False
     assert build(app, base, "oci:out:v4").last["lacks_program"] is False
+    assert app("build", "--base", base, "--dockerfile", "context", "--json").last["lacks_program"] is False
+
+
+def test_the_interval_of_the_health_checks_is_the_images_and_in_the_command_for_podman(app: Preheat, base: str) -> None:
+    told = app("build", "--base", base, "--output", "oci:out:v1", "--health-interval", "5s")
+    assert told.status == 0, told.err
+    assert Layout(app.folder / "out", "v1").config["config"]["Healthcheck"]["Interval"] == 5_000_000_000
+    assert "--health-interval 5s" in told.err
+    told = app("build", "--base", base, "--dockerfile", "context", "--health-interval", "5s")
+    assert "HEALTHCHECK --interval=5s " in (app.folder / "context/Dockerfile").read_text()
 
 
 def test_without_the_guard_the_command_and_the_check_have_the_recipes_port(app: Preheat, tmp_path: Path) -> None:

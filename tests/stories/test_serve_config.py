@@ -49,6 +49,26 @@ def test_systemd_accepts_the_unit(app: Path, tmp_path: Path) -> None:
         assert (judged.returncode, judged.stderr) == (0, "")
 
 
+def test_a_unit_for_systemctl_user_has_no_user_and_starts_at_login(app: Path, tmp_path: Path) -> None:
+    # As in `systemctl --user UNIT`, the app may follow `--user`.
+    for words in ((str(app), "--user"), ("--user", str(app))):
+        done = serve_config("systemd", *words, library=tmp_path / "library")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert "WantedBy=default.target" in lines
+        assert not [line for line in lines if line.startswith(("User=", "Protect", "Private"))]
+        assert "~/.config/systemd/user/web.service" in lines[0]
+        assert "loginctl enable-linger" in lines[1]
+        assert "loginctl enable-linger" in done.stderr or Path("/var/lib/systemd/linger").exists()
+    if shutil.which("systemd-analyze"):
+        (tmp_path / "web.service").write_text(done.stdout)
+        judged = subprocess.run(
+            ["systemd-analyze", "verify", "--user", str(tmp_path / "web.service")],
+            capture_output=True, text=True, check=False, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        )  # fmt: skip
+        assert (judged.returncode, judged.stderr) == (0, "")
+
+
 def test_the_commands_of_a_compose_file_work_unchanged(app: Path, tmp_path: Path) -> None:
     status = f"127.0.0.1:{free_port()}"
     done = serve_config("compose", str(app), "--status", status, "--json", library=tmp_path / "library")

@@ -116,6 +116,17 @@ def test_weights_in_the_image_need_no_library(preheat: Preheat) -> None:
     assert "preheat pull" in told.err
 
 
+@pytest.mark.parametrize(("words", "seconds"), [((), 10), (("--health-interval", "1m"), 60)])
+def test_the_interval_of_the_health_checks_is_the_period_of_the_liveness_probe(
+    app: Preheat, words: tuple[str, ...], seconds: int
+) -> None:
+    for weights in (("--weights", "image", "--image", "x"), ("--weights", "volume", *APART)):
+        [container] = deployment(app("serve-config", "k8s", *weights, *words))["containers"]
+        assert container["livenessProbe"]["periodSeconds"] == seconds
+    [service] = yaml.safe_load(app("serve-config", "compose", *words).out)["services"].values()
+    assert service["healthcheck"]["interval"] == f"{seconds}s"
+
+
 def test_a_proofs_peak_becomes_the_memory_request(preheat: Preheat) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     figures = {"preloaded": {"peak_pss": 200 << 20}, "warm": {"peak_pss": None, "peak_rss": 100 << 20}}
@@ -147,6 +158,11 @@ def test_a_proofs_peak_becomes_the_memory_request(preheat: Preheat) -> None:
         (("k8s", "--weights", "image", "--image", "x", "--user", "0:0"), "must not be root"),
         (("k8s", "--weights", "image", "--image", "x", "--built"), "--built is for compose"),
         (("k8s", "--weights", "image", "--image", "x", "--node-group", "y"), "--node-group is for kserve"),
+        (("k8s", "--weights", "image", "--image", "x", "--health-interval", "1500ms"), "whole seconds"),
+        (("k8s", "--weights", "image", "--image", "x", "--user"), "--user UID:GID"),
+        (("kserve", "--weights", "node", "--node-group", "x", "--health-interval", "5s"), "have probes of their own"),
+        (("compose", "--health-interval", "0s"), "whole seconds"),
+        (("systemd", "--health-interval", "5s"), "systemd has no health checks"),
         (("compose", "--weights", "image"), "--weights is for Kubernetes"),
         (("systemd", "--report", "x"), "--report is for Kubernetes"),
     ],

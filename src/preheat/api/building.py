@@ -10,7 +10,7 @@ from preheat.api.image_stores import ImageStores
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Noted, Read
 from preheat.core.units import say_size
-from preheat.oci.config.image_config import work_folder
+from preheat.oci.config.image_config import INTERVAL_S, work_folder
 from preheat.oci.local.engine import find_image
 from preheat.oci.model.image_name import (
     DOCKER_ARCHIVE,
@@ -52,6 +52,7 @@ class ImageTerms:
     default the base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0
     for the registry's limit. `command`: replaces the recipe's and the base's command. `port`: the app's port in the
     container, by default the recipe's. `status`: the guard's status address there; empty for no guard.
+    `health_interval_s`: seconds between two health checks. Raise UsageError if that is less than 1.
     `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
     """
 
@@ -65,6 +66,11 @@ class ImageTerms:
     status: str = "127.0.0.1:7861"
     port: int | None = None
     plain_http: tuple[str, ...] = ()
+    health_interval_s: int = INTERVAL_S
+
+    def __post_init__(self) -> None:
+        if self.health_interval_s < 1:
+            raise UsageError("health checks need an interval of at least 1 s", hint="for example 10 s")
 
 
 class ImageBuilder:
@@ -95,8 +101,10 @@ class ImageBuilder:
         session = self._session
         if plan.additions.health is not None and not docker:
             check = " ".join(plan.additions.health.test[1:])
+            every_s = self._terms.health_interval_s
+            every = "" if every_s == INTERVAL_S else f" --health-interval {every_s}s"
             said = (
-                f"podman drops it from OCI images, docker keeps it: podman run --health-cmd '{check}', "
+                f"podman drops it from OCI images, docker keeps it: podman run --health-cmd '{check}'{every}, "
                 "or --output containers-storage:NAME:TAG, which keeps it"
             )
             session.on_event(Noted("health check", said))
@@ -106,13 +114,21 @@ class ImageBuilder:
         return self._stores.target(self._output, mounts, lambda size: self._session.on_event(Read(size)))
 
 
-def write_docker_context(app: str | None, session: Session, terms: ImageTerms, folder: Path) -> str:
-    """Write a Dockerfile and its build context to `folder`, without building; return the app's name."""
+@dataclass(frozen=True, slots=True)
+class DockerContext:
+    """A Dockerfile for `app`, which was written. `lacks_program`: its base is empty, so nothing can start the app."""
+
+    app: str
+    lacks_program: bool
+
+
+def write_docker_context(app: str | None, session: Session, terms: ImageTerms, folder: Path) -> DockerContext:
+    """Write a Dockerfile and its build context to `folder`, without building."""
     output = _read_output(terms) if terms.output else None
     order = _order(app, session, terms, ImageStores(session, terms.plain_http), output, folder)
     tokens = tuple(session.config.tokens.values())
     write_context(order, folder, session.library, session.image_view, session.on_event, tokens)
-    return order.recipe.name
+    return DockerContext(order.recipe.name, order.lacks_program)
 
 
 def check_built(image: str, session: Session, terms: ImageTerms, within_s: float = 600.0) -> Checked:
@@ -165,6 +181,7 @@ def _order(
         command=terms.command,
         status=terms.status,
         port=terms.port,
+        health_interval_s=terms.health_interval_s,
         layer_size=_layer_size(terms.max_layer_size, output),
         home=recipe.folder,
         at=folder or _written(output, stores),

@@ -25,6 +25,14 @@ def read_seconds(text: str) -> float:
     return float(match[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0, "d": 86400.0}.get(match[2], 1.0)
 
 
+def read_period(text: str) -> int:
+    """Parse the time between two health checks into seconds: a whole number, as Kubernetes requires."""
+    seconds = read_seconds(text)
+    if seconds < 1 or seconds != int(seconds):
+        raise UsageError(f"health checks cannot be {text} apart", hint="whole seconds: --health-interval 10s")
+    return int(seconds)
+
+
 def read_address(text: str) -> tuple[str, int]:
     """Parse `HOST:PORT`, `[::1]:PORT` or `:PORT`; the last one means all addresses of this machine."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):(\d{1,5})", text.strip())

@@ -99,7 +99,7 @@ def _health(service: Service) -> list[str]:
         "    healthcheck:",
         "      test:",
         *(f"        - {_quoted(word)}" for word in ("CMD", *service.check)),
-        "      interval: 10s",
+        f"      interval: {service.health_interval_s}s",
         "      timeout: 10s",
         "      retries: 3",
         f"      # Failed checks do not count while the app loads: {said}.",

@@ -9,6 +9,7 @@ from preheat.core.units import say_count
 # A start on a slower machine may take longer than here; its failed checks must not count either.
 _START_FACTOR = 3.0
 _SHORTEST_START_S = 30.0
+HEALTH_INTERVAL_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Service:
     same paths where the service runs. `ports` map addresses of the machine to ports of the container, as compose
     writes them. `user` is a name, or UID:GID for a container; empty for the user who starts the service, or the
     image's. `scratch` are folders in memory. `ready_within_s` and `stop_within_s` are the limits that the guard applies
-    to the app, in seconds; `start` is how long its starts took. `renews`: SIGHUP restarts the app behind its front.
-    `has_gpu`: the app gets the machine's GPUs. `saves_memory`: the app is restored from memory snapshots.
+    to the app, in seconds; `health_interval_s` is the time between two health checks; `start` is how long its starts
+    took. `renews`: SIGHUP restarts the app behind its front. `has_gpu`: the app gets the machine's GPUs.
+    `saves_memory`: the app is restored from memory snapshots.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Service:
     scratch: tuple[str, ...] = ()
     ready_within_s: float = 600.0
     stop_within_s: float = 10.0
+    health_interval_s: int = HEALTH_INTERVAL_S
     start: StartTime = StartTime()
     renews: bool = False
     has_gpu: bool = False

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from preheat.api.building import ImageBuilder, ImageTerms, check_built, write_docker_context
-from preheat.cli.typed_units import read_address, read_seconds, read_size
+from preheat.cli.typed_units import read_address, read_period, read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.core.units import say_count, say_seconds, say_size
+from preheat.oci.config.image_config import INTERVAL_S
 from preheat.oci.model.image_name import read_base, read_place
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.verbs.building.build import Built
@@ -37,15 +38,17 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     terms = _terms(options)
     if options.dockerfile:
         folder = Path(options.dockerfile).absolute()
-        name = write_docker_context(options.app, wiring, terms, folder)
-        wiring.console.done({"dockerfile": str(folder)}, f"docker build --tag {name} {folder}")
+        written = write_docker_context(options.app, wiring, terms, folder)
+        figures: dict[str, object] = {"dockerfile": str(folder), "lacks_program": written.lacks_program}
+        words = f"docker build --tag {written.app} {folder}"
+        wiring.console.done(figures, f"{words}\n{_NOT_STARTABLE}" if written.lacks_program else words)
         return 0
     builder, output = ImageBuilder(options.app, wiring, terms), str(read_place(options.output))
     plan = builder.plan()
     if options.dry_run:
         return _report(plan, output, wiring, lacks_program=builder.lacks_program)
     built = builder.build(plan)
-    figures: dict[str, object] = {"image": output, "digest": built.digest, "size": built.size, "layers": built.layers}
+    figures = {"image": output, "digest": built.digest, "size": built.size, "layers": built.layers}
     figures |= {"lacks_program": builder.lacks_program, "took": dict(built.took)}
     wiring.console.done(figures, _sentence(built, output) + (f"\n{_NOT_STARTABLE}" if builder.lacks_program else ""))
     return 0
@@ -87,6 +90,7 @@ def _terms(options: argparse.Namespace) -> ImageTerms:
         command=tuple(options.command),
         status=options.status if options.guard else "",
         port=options.port,
+        health_interval_s=read_period(options.health_interval) if options.health_interval else INTERVAL_S,
         plain_http=tuple(options.plain_http),
     )
 

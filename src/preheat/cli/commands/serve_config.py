@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 from preheat.api.building import recipe_inside
-from preheat.cli.typed_units import read_address, read_seconds
+from preheat.cli.typed_units import read_address, read_period, read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
 from preheat.deploy.kubernetes.manifests import manifests, model_manifests
 from preheat.deploy.kubernetes.workload import APART, IMAGE, NODE, VOLUME, WAYS
+from preheat.deploy.service import HEALTH_INTERVAL_S
 from preheat.deploy.systemd import unit
 from preheat.proof.report.comparison import read_older
 from preheat.recipes.builtin_recipes import is_built_in
@@ -18,7 +19,7 @@ from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.deploying.compose_service import compose_service
 from preheat.verbs.deploying.kserve_model import kserve_model
 from preheat.verbs.deploying.kubernetes_workload import ClusterTerms, kubernetes_workload
-from preheat.verbs.deploying.service_terms import ServiceTerms
+from preheat.verbs.deploying.service_terms import ServiceTerms, is_user
 from preheat.verbs.deploying.systemd_service import systemd_service
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
@@ -31,6 +32,7 @@ _KSERVE_WAYS = (IMAGE, NODE, VOLUME)
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat serve-config`; return the exit status."""
+    _separate_user(options)
     recipe = wiring.recipe(options.app)
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
@@ -75,6 +77,8 @@ def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> s
         if options.weights not in _KSERVE_WAYS:
             raise UsageError(f"--weights {options.weights} is for k8s", hint=f"--weights {'|'.join(_KSERVE_WAYS)}")
         if options.weights != IMAGE:
+            if options.health_interval:
+                raise UsageError("--health-interval: KServe's runtimes have probes of their own", hint="leave it out")
             model = kserve_model(recipe, wiring.library, wiring.config.environ, cluster, wiring.console)
             return model_manifests(model)
     elif given := next((one for one in _FOR_KSERVE if getattr(options, one)), None):
@@ -92,6 +96,16 @@ def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> s
     )
 
 
+def _separate_user(options: argparse.Namespace) -> None:
+    """Take the word after `--user` as the app, as in `systemctl --user NAME`, if it is no user. Raise UsageError."""
+    word = options.user
+    if options.kind == "systemd" and word and options.app is None and not is_user(word):
+        if "/" in word or word.endswith(".toml") or is_built_in(word):
+            options.app, options.user = word, ""
+    elif word == "" and options.kind != "systemd":
+        raise UsageError("--user requires the user of the container", hint="--user UID:GID")
+
+
 def _terms(options: argparse.Namespace) -> ServiceTerms:
     status = options.status or ("0.0.0.0:7861" if options.kind in _CLUSTERS else "127.0.0.1:7861")
     read_address(status)
@@ -99,6 +113,8 @@ def _terms(options: argparse.Namespace) -> ServiceTerms:
         read_address(options.front)
     if options.kind == "systemd" and options.front and options.port is not None:
         raise UsageError("--port and --front exclude each other", hint="the front chooses the app's own port")
+    if options.kind == "systemd" and options.health_interval:
+        raise UsageError("--health-interval is for compose and k8s: systemd has no health checks", hint="leave it out")
     if options.built and not options.image:
         raise UsageError("--built requires the image's name", hint="--image NAME --built")
     return ServiceTerms(
@@ -110,6 +126,8 @@ def _terms(options: argparse.Namespace) -> ServiceTerms:
         front=options.front or "",
         port=options.port,
         user=options.user or "",
+        own=options.user == "",
+        health_interval_s=read_period(options.health_interval) if options.health_interval else HEALTH_INTERVAL_S,
         image=options.image or "",
         built=options.built,
     )

@@ -66,6 +66,7 @@ def _build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--port", type=int, metavar="N", help="the app's port in the container (default: the recipe's, else 7860)"
     )
+    verb.add_argument("--health-interval", metavar="TIME", help="time between two health checks (default 30s)")
     verb.add_argument(
         "--dockerfile", metavar="DIR", help="write a Dockerfile and its context to DIR, and build nothing"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from preheat.cli.options.pull_and_view import add_place_options
 
 _EXAMPLES = """\
-  preheat serve-config systemd preheat.toml > ~/.config/systemd/user/webui.service
+  preheat serve-config systemd preheat.toml --user > ~/.config/systemd/user/webui.service
   preheat serve-config systemd preheat.toml --user webui | sudo tee /etc/systemd/system/webui.service
   preheat serve-config compose preheat.toml > compose.yaml
   preheat serve-config compose preheat.toml --image registry.lan/webui:1-loaded --built > compose.yaml
@@ -46,9 +46,11 @@ def _serve_config(verb: argparse.ArgumentParser, add_app: Add) -> None:
     )
     verb.add_argument(
         "--user",
+        nargs="?",
+        const="",
         metavar="NAME",
         help="the service's user, for compose also UID:GID (default: the owner of the app's folder; systemd: as root); "
-        "k8s: UID:GID (default 65534:65534)",
+        "k8s: UID:GID (default 65534:65534); systemd, without NAME: a unit for systemctl --user",
     )
     verb.add_argument(
         "--status", metavar="ADDR", help="the guard's status address (default 127.0.0.1:7861; k8s: 0.0.0.0:7861)"
@@ -57,6 +59,11 @@ def _serve_config(verb: argparse.ArgumentParser, add_app: Add) -> None:
         "--port", type=int, metavar="N", help="the app's port, in the container if there is one (default: the recipe's)"
     )
     verb.add_argument("--front", metavar="ADDR", help="the public address; systemd: as `run`, compose: of this machine")
+    verb.add_argument(
+        "--health-interval",
+        metavar="TIME",
+        help="compose: time between two health checks; k8s: period of the liveness probe (default 10s)",
+    )
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
     group = verb.add_argument_group("for Kubernetes")

@@ -10,6 +10,8 @@ from preheat.oci.model.image import Fields
 # A fixed time keeps builds reproducible.
 _NO_TIME = "1970-01-01T00:00:00Z"
 _SECOND_NS = 1_000_000_000
+# Docker's default, and podman's.
+INTERVAL_S = 30
 # A base whose command is only a shell or an interpreter starts no app.
 _IDLE = frozenset(("bash", "sh", "dash", "ash", "zsh", "python", "python3"))
 
@@ -19,7 +21,7 @@ class Health:
     """Docker's health check: `Healthcheck` in moby's image specification 1.2. Times are in seconds."""
 
     test: tuple[str, ...]
-    interval_s: int = 30
+    interval_s: int = INTERVAL_S
     timeout_s: int = 10
     start_period_s: int = 60
     retries: int = 3

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from preheat.oci.config.image_config import INTERVAL_S
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image
@@ -33,7 +34,8 @@ class BuildOrder:
 
     `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
     `port` is the app's port in the container, None for the recipe's. `layer_size` is the maximum layer size in bytes, 0
-    for no limit. `at` is the path that is written on this machine, None for an image that is pushed to a registry.
+    for no limit. `health_interval_s` is the seconds between two health checks. `at` is the path that is written on this
+    machine, None for an image that is pushed to a registry.
     """
 
     recipe: Recipe
@@ -43,6 +45,7 @@ class BuildOrder:
     status: str = ""
     port: int | None = None
     layer_size: int = 0
+    health_interval_s: int = INTERVAL_S
     home: Path = Path()
     at: Path | None = None
 

@@ -216,6 +216,8 @@ def _config_additions(
     health = _health(ready, guard, order.status, findings)
     if ready and health is None:
         on_event(Noted("health check", f"omitted, because the base has no program that can check {ready}"))
+    if health is not None:
+        health = replace(health, interval_s=order.health_interval_s)
     return replace(additions, guard=guard, health=health, ports=() if port.number is None else (port.number,))
 
 

@@ -59,6 +59,7 @@ def compose_service(
         scratch=(_TMP,),
         ready_within_s=terms.ready_within_s,
         stop_within_s=terms.stop_within_s,
+        health_interval_s=terms.health_interval_s,
         start=start_time(recipe, library),
         has_gpu=bool(python.gpu),
     )

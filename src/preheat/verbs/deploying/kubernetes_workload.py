@@ -76,6 +76,7 @@ def kubernetes_workload(
         scratch=tuple(dict.fromkeys((_TMP, *_homes(recipe).values()))),
         ready_within_s=terms.ready_within_s,
         stop_within_s=terms.stop_within_s,
+        health_interval_s=terms.health_interval_s,
         start=start_time(recipe, library),
         has_gpu=bool(AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command).gpu),
     )

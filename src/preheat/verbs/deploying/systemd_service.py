@@ -14,7 +14,7 @@ from preheat.guard.memory_snapshot.criu import PATH_VARIABLE
 from preheat.library.library import Library
 from preheat.recipes.app_port import at_port
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.deploying.service_terms import ServiceTerms, start_time, unit_user, user_id
+from preheat.verbs.deploying.service_terms import ServiceTerms, lingers, start_time, unit_user, user_id
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import Permissions
 
@@ -35,9 +35,17 @@ def systemd_service(
 
     `environ` are this machine's variables: with another PATH than systemd's, a command may mean another program.
     """
-    user = terms.user or unit_user(recipe.folder)
+    user = "" if terms.own else terms.user or unit_user(recipe.folder)
     if user:
         _check_user(user, recipe, library, on_event)
+    elif not lingers():
+        on_event(
+            Noted(
+                "linger",
+                "systemd starts it when you log in, and stops it when you log out; to keep it running, "
+                "and start it at boot: loginctl enable-linger",
+            )
+        )
     try:
         all_required(recipe, library)
     except NotPreloaded as error:
