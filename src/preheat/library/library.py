@@ -188,13 +188,14 @@ class Library:
         mtime or ctime changed, or if it was never sealed. In a read-only library, blobs with another inode (copies) or
         without a seal are returned only if their size is wrong, because no app of this user can have changed them.
         """
-        known = self.seals.lines()
+        named = [(f"{file.digest.algorithm}:{file.digest.hex}", file) for file in files]
+        known = self.seals.lines([name for name, _ in named])
         writable = self.writable
         found = []
-        for file in files:
+        for name, file in named:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 status = self._blobs.stat(file.digest)
-                seals = known.get(f"{file.digest.algorithm}:{file.digest.hex}", ())
+                seals = known.get(name, ())
                 broken = not any(fits(seal, status) for seal in seals)
                 broken &= writable or any(fits(seal, status, inode=True) for seal in seals)
                 if status.st_size != file.size or broken:

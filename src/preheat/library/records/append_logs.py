@@ -13,6 +13,7 @@ from preheat.library.small_files import read_small
 
 _MANY_LOGS = 64
 _MANY_LINES = 1000  # outdated lines
+_MOST = 1 << 30  # bytes of a log
 
 
 class AppendLogs:
@@ -113,7 +114,7 @@ class AppendLogs:
     def _read_on(self, log: Path, start: int) -> tuple[list[str], int]:
         """Return the whole lines of a log from byte `start`, and their size in bytes."""
         try:
-            body = read_small(log, start=start)
+            body = read_small(log, _MOST, start)
         except OSError:
             return [], 0  # removed since
         body = body[: body.rfind(b"\n") + 1]

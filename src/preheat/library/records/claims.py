@@ -20,6 +20,7 @@ from preheat.library.records.this_machine import host_name, is_here, root_id
 from preheat.library.small_files import read_small
 
 PULL, VIEW, FOLD = "pull", "view", "fold"
+_MOST = 1 << 30  # bytes; a claim of folded files has 200 for each, and more for names that are percent-encoded
 # The age in seconds at which a claim of another machine expires: no pull takes a week, and every run of an app renews
 # the claim of its view.
 _FORGOTTEN_AFTER_S = {PULL: 7 * 86400.0, VIEW: 90 * 86400.0}
@@ -153,12 +154,12 @@ class Claims:
     def _all(self, *, strict: bool = True, pattern: str = "[!.]*.json") -> Iterator[tuple[Claim, bool]]:
         for path in sorted(self._root.glob(pattern)):
             try:
-                claim = msgspec.json.decode(read_small(path), type=_Claim)
+                claim = msgspec.json.decode(read_small(path, _MOST), type=_Claim)
                 age_s = time.time() - path.stat().st_mtime
             except (FileNotFoundError, msgspec.DecodeError, ValueError, RecursionError):
                 continue  # removed since, or not a claim: claims are written atomically, so they are never truncated
             except OSError as error:
-                if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
+                if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG):
                     raise disk_trouble(error, path) from error
                 continue  # not a regular file, so not a claim
             here = is_here(claim.machine, claim.root)

@@ -93,12 +93,10 @@ class Seals:
         A file that matches any seal of its blob has not changed since it was hashed. Reads only what was appended to
         the logs since the last call.
         """
-        lines = self.lines()
-        names = lines if only is None else lines.keys() & only
-        return {name: seals for name in names if (seals := _parsed(lines[name]))}
+        return {name: seals for name, lines in self.lines(only).items() if (seals := _parsed(lines))}
 
-    def lines(self) -> dict[str, list[str]]:
-        """Return the lines of all seals by `algorithm:hex`, for `fits`; see `all`."""
+    def lines(self, only: Collection[str] | None = None) -> dict[str, list[str]]:
+        """Return the lines of seals by `algorithm:hex`, for `fits`; see `all`."""
         self.flush()
         with self._turn:
             replaced, news = self._logs.news()
@@ -108,7 +106,7 @@ class Seals:
             for line in news:
                 name, _, rest = line.partition(" ")
                 known.setdefault(name, []).append(rest)
-            return dict(known)
+            return dict(known) if only is None else {name: known[name] for name in only if name in known}
 
     def tidy(self, here: Collection[str]) -> None:
         """Merge the logs if there are many, or if many lines are outdated; keep the seals of the blobs in `here`."""

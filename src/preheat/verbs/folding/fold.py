@@ -6,7 +6,7 @@ one rename.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File
 from preheat.core.units import say_path
 from preheat.disk.regular_file import why
-from preheat.disk.temporary_file import sync_folder, tidy
+from preheat.disk.temporary_file import left, sync_folder, tidy
 from preheat.library.adopt.intake import Intake
 from preheat.library.blobs.disk_errors import disk_trouble
 from preheat.library.format_version import require_known_format
@@ -81,9 +81,11 @@ def require_library(library: Library, journal: FoldJournal) -> None:
         )
 
 
-def claim_folded(library: Library, journal: FoldJournal, more: Mapping[Path, Digest]) -> None:
-    """Claim the blobs of all files in the journal, and of those in `more`. Raise LibraryError."""
-    files = {path: entry.digest for path, entry in journal.entries.items()} | dict(more)
+def claim_folded(
+    library: Library, journal: FoldJournal, more: Mapping[Path, Digest], without: Collection[Path] = ()
+) -> None:
+    """Claim the blobs of the files in the journal, but those in `without`, and in `more`. Raise LibraryError."""
+    files = {path: entry.digest for path, entry in journal.entries.items() if path not in without} | dict(more)
     try:
         library.claims.folded(journal.path, ((str(path), digest) for path, digest in files.items()))
     except OSError as error:
@@ -115,6 +117,7 @@ class _Folding:
         self._theirs: list[tuple[str, Digest, StatFields]] = []
         self._folders: set[Path] = set()
         self._relinked: set[tuple[int, int]] = set()
+        self._untidy: dict[Path, list[Path]] = {}  # by folder: what killed processes have left
 
     def groups(self, groups: list[ModelGroup]) -> None:
         """Fold some groups: note them all, fold each, and make the names durable."""
@@ -122,7 +125,7 @@ class _Folding:
         looks: dict[Path, os.stat_result] = {}
         for group in groups:
             for one in _to_fold(group):
-                tidy(one.file.path)  # a second name that a killed process has left: its removal changes the ctime
+                self._tidy(one.file.path)
                 try:
                     look = one.file.path.lstat()
                 except OSError as error:
@@ -137,6 +140,12 @@ class _Folding:
         for group in groups:
             self._group(group, looks)
         self.end()
+
+    def _tidy(self, path: Path) -> None:
+        """Remove a second name that a killed process has left, which changes the ctime; list each folder once."""
+        if path.parent not in self._untidy:
+            self._untidy[path.parent] = left(path.parent)
+        tidy(path, self._untidy[path.parent])
 
     def end(self) -> None:
         """Make the names durable, and note what the files have become."""

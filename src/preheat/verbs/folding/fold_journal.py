@@ -7,8 +7,9 @@ can write the journal: one that comes with an app could name any path.
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from preheat.library.blobs.partial import BLOB_MODE
 from preheat.library.quoted_paths import quoted, unquoted
 from preheat.library.small_files import read_small
 
+# What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
+LINK, ITSELF, OTHER, AWAY = "link", "itself", "other", "away"
+_ACL = "system.posix_acl_access"  # acl(5)
 _MOST = 1 << 30  # bytes; a line has about 300
 
 
@@ -68,6 +72,12 @@ class JournalEntry:
     def digest(self) -> Digest:
         """Return the digest of its bytes."""
         return sha256(self.before.sha256)
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Return what all names of one file had in common, before they became links."""
+        before = self.before
+        return before.sha256, before.inode, before.mtime_ns, before.mode, before.gid
 
 
 class FoldJournal:
@@ -180,13 +190,13 @@ class FoldJournal:
 
 def look_before(path: Path, digest: str, look: os.stat_result) -> FileBefore:
     """Return how a file is now, with its extended attributes."""
-    xattrs = {}
     try:
-        for name in os.listxattr(path, follow_symlinks=False):
-            if name.startswith("user."):
-                xattrs[name] = os.getxattr(path, name, follow_symlinks=False).hex()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        xattrs = {}  # the filesystem has none
+        xattrs = {}  # it cannot be folded
+    else:
+        xattrs = kept_xattrs(descriptor)
+        os.close(descriptor)
     return FileBefore(
         digest,
         look.st_size,
@@ -199,7 +209,37 @@ def look_before(path: Path, digest: str, look: os.stat_result) -> FileBefore:
     )
 
 
+def kept_xattrs(descriptor: int) -> dict[str, str]:
+    """Return the extended attributes that a file keeps, as hex: its user's, and its access control list."""
+    found = {}
+    with suppress(OSError):  # the filesystem has none
+        for name in os.listxattr(descriptor):
+            if name.startswith("user.") or name == _ACL:
+                found[name] = os.getxattr(descriptor, name).hex()
+    return found
+
+
 def look_after(path: Path, how: str) -> LinkAfter:
     """Return what a file has become. Raise OSError."""
     look = path.lstat()
     return LinkAfter(how, look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
+
+
+def state_now(entry: JournalEntry, blob: Path) -> str:
+    """Return what the path of an entry is now; `blob` is where the library has its bytes. Raise OSError."""
+    try:
+        look = entry.path.lstat()
+    except FileNotFoundError:
+        return OTHER if entry.path.parent.is_dir() else AWAY
+    except NotADirectoryError:
+        return OTHER
+    if stat.S_ISLNK(look.st_mode):
+        return LINK if os.path.realpath(entry.path) == os.path.realpath(blob) else OTHER
+    if not stat.S_ISREG(look.st_mode) or look.st_size != entry.before.size:
+        return OTHER
+    with suppress(OSError):
+        if os.path.samestat(look, blob.stat()):
+            return LINK
+    # No name of the blob: a reflink, a hard link whose blob is gone, or a file that a killed process never linked.
+    then = entry.after or entry.before
+    return ITSELF if (look.st_ino, look.st_mtime_ns) == (then.inode, then.mtime_ns) else OTHER

@@ -16,6 +16,7 @@ from preheat.disk.temporary_file import write_whole
 from preheat.library.small_files import read_small
 
 _VERSION = 1
+_MOST = 1 << 30  # bytes; a file has 150
 # A second change within the resolution of timestamps would not be seen: milliseconds, but 2 s on FAT and the like,
 # whose times are multiples of 10 ms.
 _TOO_YOUNG_NS, _COARSE_NS, _TOO_YOUNG_IF_COARSE_NS = 10**8, 10**7, 3 * 10**9
@@ -44,7 +45,7 @@ class HashMemory:
         self._kinds: dict[str, str] = {}
         self._changed = False
         with suppress(OSError, msgspec.DecodeError, ValueError, RecursionError):
-            memory = msgspec.json.decode(read_small(path), type=_HashFile)
+            memory = msgspec.json.decode(read_small(path, _MOST), type=_HashFile)
             if memory.version == _VERSION:
                 self._files, self._kinds = memory.files, memory.kinds
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
@@ -11,7 +11,7 @@ from preheat.disk.file_hash import feed_all
 from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import beside
 from preheat.library.blobs.lease import is_open_for_writing, lease
-from preheat.verbs.folding.fold_journal import FileBefore
+from preheat.verbs.folding.fold_journal import FileBefore, kept_xattrs
 from preheat.verbs.folding.model_hashes import CHANGED, OPEN, OPEN_FOR_WRITING
 from preheat.views.links import REFLINK, is_unsupported, make_link
 
@@ -53,6 +53,23 @@ def held_path(path: Path, closing: contextlib.ExitStack) -> Path:
     return held / path.name if held.exists() else path
 
 
+def inode_of(path: Path) -> int:
+    """Return the number of a file's inode; 0 if it is gone."""
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return 0
+
+
+def is_alone(path: Path, before: FileBefore, names: int) -> bool:
+    """Return whether a file has so many names; or more that it had before it was folded."""
+    try:
+        look = path.lstat()
+    except OSError:
+        return False
+    return look.st_nlink == names or (look.st_nlink > names and look.st_ino == before.inode)
+
+
 def same_file(now: os.stat_result, look: os.stat_result) -> bool:
     """Return whether a file is the same one, with the same size, times, mode and owner as in `look`."""
     return all(
@@ -61,8 +78,31 @@ def same_file(now: os.stat_result, look: os.stat_result) -> bool:
     )
 
 
-def give_look(descriptor: int, before: FileBefore) -> None:
+def give_look_back(path: Path, before: FileBefore) -> None:
+    """Give the file at `path` the look of `before`, and make it durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _give_look(descriptor, before)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_bytes(path: Path, digest: Digest, on_read: Callable[[int], None]) -> None:
+    """Raise IntegrityError if a file of the library, or a copy of one, has not these bytes."""
+    with open(path, "rb", buffering=0) as file:
+        read = hasher(SHA256, 0)
+        feed_all(file.fileno(), (read,), on_read)
+    if read.hexdigest() != digest.hex:
+        raise IntegrityError(f"the library's copy of it is corrupt: it is not {digest}")
+
+
+def _give_look(descriptor: int, before: FileBefore) -> None:
     """Give an open file the mode, group, extended attributes and times that a file had."""
+    now = kept_xattrs(descriptor)
+    with contextlib.suppress(OSError):
+        for name in now.keys() - before.xattrs.keys():  # a new file gets those that its folder prescribes
+            os.removexattr(descriptor, name)
     for name, value in before.xattrs.items():
         with contextlib.suppress(OSError):
             os.setxattr(descriptor, name, bytes.fromhex(value))
@@ -85,7 +125,7 @@ def _replace(
 ) -> str:
     aside = beside(path)
     try:
-        way = _make(blob, aside, ways, look)
+        way = _make(blob, aside, ways, look, descriptor)
         kept = beside(path)
         try:
             os.link(path, kept, follow_symlinks=False)
@@ -120,8 +160,8 @@ def _is_unwritten(descriptor: int, look: os.stat_result, is_alone: Callable[[], 
     return (is_alone() or not is_open_for_writing(descriptor)) and same_content(os.fstat(descriptor), look)
 
 
-def _make(blob: Path, aside: Path, ways: Sequence[str], look: os.stat_result) -> str:
-    """Make a link to the blob at `aside`; return its kind. A reflink, which is a separate file, gets mode and times."""
+def _make(blob: Path, aside: Path, ways: Sequence[str], look: os.stat_result, descriptor: int) -> str:
+    """Make a link to the blob at `aside`; return its kind. A reflink gets the look of the file that it replaces."""
     for way in ways:
         try:
             make_link(blob, aside, way, mode=0o600)
@@ -131,14 +171,17 @@ def _make(blob: Path, aside: Path, ways: Sequence[str], look: os.stat_result) ->
                 raise
         else:
             if way == REFLINK:
-                _dress(aside, look)
+                _dress(aside, look, kept_xattrs(descriptor))
             return way
     raise AssertionError("no ways were given")
 
 
-def _dress(aside: Path, look: os.stat_result) -> None:
+def _dress(aside: Path, look: os.stat_result, xattrs: Mapping[str, str]) -> None:
     descriptor = os.open(aside, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
+        for name, value in xattrs.items():
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, bytes.fromhex(value))
         if os.fstat(descriptor).st_gid != look.st_gid:
             os.fchown(descriptor, -1, look.st_gid)
         os.fchmod(descriptor, look.st_mode & 0o7777)

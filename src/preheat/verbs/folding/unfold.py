@@ -1,38 +1,45 @@
 """Unfold: give every folded file its own bytes back, with the mode, group and times that it had.
 
-The last file of a blob that nothing else needs gets the blob itself; all others get a copy, by reflink where possible.
-Each copy is hashed before it replaces the link.
+One file of a blob that nothing else needs gets the blob itself; all others get a copy, by reflink where possible. Each
+copy is hashed before it replaces the link. Names of one file become names of one file again.
 """
 
 import errno
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from preheat.core.digest import SHA256, Digest, hasher
+from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import LeftOut, Listener, Read, Reading
 from preheat.core.snapshot import File
 from preheat.core.units import say_path
-from preheat.disk.file_hash import feed_all
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.disk.regular_file import why
-from preheat.disk.temporary_file import beside, lock, sync_folder, tidy
+from preheat.disk.sparse_copy import copy_sparse
+from preheat.disk.temporary_file import beside, left, sync_folder, tidy
 from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.folding.fold import claim_folded, require_library
-from preheat.verbs.folding.fold_journal import FileBefore, FoldJournal, JournalEntry
-from preheat.verbs.folding.link_file import give_look, held_path
-from preheat.views.links import COPY, REFLINK, is_unsupported, likely_way, make_link
+from preheat.verbs.folding.fold_journal import (
+    AWAY,
+    ITSELF,
+    LINK,
+    OTHER,
+    FoldJournal,
+    JournalEntry,
+    look_after,
+    state_now,
+)
+from preheat.verbs.folding.link_file import check_bytes, give_look_back, held_path, inode_of, is_alone
+from preheat.views.links import COPY, HARDLINK, REFLINK, is_unsupported, likely_way, make_link
 
-# What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
-LINK, ITSELF, OTHER, AWAY = "link", "itself", "other", "away"
 _SYNC_EVERY = 64
+_GROUPS_AT_ONCE, _MOST_SWEEPS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,12 @@ def unfold(library: Library, journal: FoldJournal, on_event: Listener) -> Unfold
         ways = {folder: likely_way(library.root, folder, (REFLINK, COPY)) for folder in {folder for folder, _ in sizes}}
         require_space(disk_needs((folder, size) for folder, size in sizes if ways[folder] == COPY))
         on_event(Reading("restore", len(sizes), sum(size for _, size in sizes)))
+        groups = list(by_digest.items())
+        # Each sweep looks at the whole library.
+        at_once = max(_GROUPS_AT_ONCE, -(-len(groups) // _MOST_SWEEPS))
         try:
-            for digest, entries in by_digest.items():
-                undo.group(digest, entries)
+            for start in range(0, len(groups), at_once):
+                undo.groups(groups[start : start + at_once])
         finally:
             undo.end()
             journal.tidy()
@@ -86,21 +96,35 @@ class _Unfolding:
         self._restored = self._copied = self._changed = 0
         self._left: list[tuple[Path, str]] = []
         self._done: list[Path] = []
+        self._untidy: dict[Path, bool] = {}  # by folder: whether a killed process has left files there
+        self._keeps = not shared(library.root)
+        self._first: dict[tuple[object, ...], tuple[Path, int]] = {}  # by origin: a restored name, and its inode
 
     def to_copy(self, entries: Sequence[JournalEntry]) -> list[JournalEntry]:
-        """Return the files that need bytes of their own: all links but one that may get the blob itself."""
-        links = [entry for entry in entries if self._state(entry) == LINK]
-        keeper = self._keeper(links)
-        return [entry for entry in links if entry is not keeper]
+        """Return one name of each file that needs bytes of its own: of all links but those that may get the blob."""
+        keepers = self._keepers(entries)
+        links = {entry.origin: entry for entry in entries if self._state(entry) == LINK}
+        return [entry for origin, entry in links.items() if not keepers or origin != keepers[0].origin]
 
-    def group(self, digest: Digest, entries: Sequence[JournalEntry]) -> None:
-        """Restore the files of one blob."""
-        keeper = self._keeper([entry for entry in entries if self._state(entry) == LINK])
-        for entry in entries:
-            if entry is not keeper:
-                self._each(entry, lambda: self._restore(entry))  # noqa: B023 - called at once
-        if keeper is not None:
-            self._each(keeper, lambda: self._give_blob(keeper, digest))
+    def groups(self, groups: Sequence[tuple[Digest, Sequence[JournalEntry]]]) -> None:
+        """Restore the files of some blobs: first those that need copies, then those that get the blobs."""
+        ready: list[tuple[JournalEntry, ...]] = []
+        free: list[tuple[JournalEntry, ...]] = []
+        for _, entries in groups:
+            keepers = self._keepers(entries)
+            kept = {entry.path for entry in keepers}
+            # First, since each link that is replaced changes the blob's ctime, so that it would be hashed.
+            is_ready = bool(keepers) and self._try(keepers, partial(self._prepare, keepers))
+            others = [entry for entry in entries if entry.path not in kept]
+            for entry in others:
+                self._try([entry], partial(self._restore, entry))
+            ready += [keepers] if is_ready else []
+            # A link that could not be restored still needs the blob.
+            free += [keepers] if is_ready and all(self._state(entry) != LINK for entry in others) else []
+        if ready and self._try([entry for keepers in ready for entry in keepers], partial(self._free, free)):
+            for keepers in ready:
+                for entry in keepers:
+                    self._try([entry], partial(self._keep, entry, len(keepers)))
 
     def end(self) -> None:
         """Make the restored names durable, and forget them."""
@@ -114,114 +138,156 @@ class _Unfolding:
         """Return the counts."""
         return Unfolded(self._restored, self._copied, self._changed, tuple(self._left))
 
-    def _each(self, entry: JournalEntry, act: Callable[[], None]) -> None:
+    def _try(self, entries: Sequence[JournalEntry], act: Callable[[], None]) -> bool:
+        """Return whether a step worked; otherwise these files are left, with the reason."""
+        reason = ""
         try:
             act()
         except (LibraryError, IntegrityError) as error:
-            self._leave(entry.path, error.message)
+            reason = error.message
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._leave(entry.path, f"it cannot be restored: {why(error)}")
+            reason = f"it cannot be restored: {why(error)}"
+        for entry in entries if reason else ():
+            self._leave(entry.path, reason)
         if len(self._done) >= _SYNC_EVERY:
             self.end()
+        return not reason
 
     def _leave(self, path: Path, reason: str) -> None:
         self._left.append((path, reason))
         self._on_event(LeftOut(say_path(path), reason))
 
     def _state(self, entry: JournalEntry) -> str:
-        """Return what the path is now."""
-        blob = self._library.path(entry.digest)
-        try:
-            look = entry.path.lstat()
-        except FileNotFoundError:
-            return OTHER if entry.path.parent.is_dir() else AWAY
-        except NotADirectoryError:
-            return OTHER
-        if stat.S_ISLNK(look.st_mode):
-            leads = os.path.realpath(entry.path) == os.path.realpath(blob)
-            return LINK if leads else OTHER
-        if not stat.S_ISREG(look.st_mode) or look.st_size != entry.before.size:
-            return OTHER
-        with suppress(OSError):
-            if os.path.samestat(look, blob.stat()):
-                return LINK
-        # No name of the blob: a reflink, a hard link whose blob is gone, or a file that a killed process never linked.
-        then = entry.after or entry.before
-        return ITSELF if (look.st_ino, look.st_mtime_ns) == (then.inode, then.mtime_ns) else OTHER
+        return state_now(entry, self._library.path(entry.digest))
 
-    def _keeper(self, links: Iterable[JournalEntry]) -> JournalEntry | None:
-        """Return the hard link that may get the blob itself; None on a network share, where that takes a minute."""
-        if shared(self._library.root):
-            return None
-        return next((entry for entry in links if not entry.path.is_symlink()), None)
+    def _keepers(self, entries: Iterable[JournalEntry]) -> tuple[JournalEntry, ...]:
+        """Return the names of the file that may get the blob itself: of the one that became it, if it is among them.
+
+        None on a network share, where that takes a minute.
+        """
+        links = [entry for entry in entries if self._keeps and self._state(entry) == LINK]
+        links = [entry for entry in links if not entry.path.is_symlink()]
+        if not links:
+            return ()
+        inode = inode_of(self._library.path(links[0].digest))
+        first = next((entry for entry in links if entry.before.inode == inode), links[0])
+        return tuple(entry for entry in links if entry.origin == first.origin)
 
     def _restore(self, entry: JournalEntry) -> None:
         with ExitStack() as closing:
-            held = _held(entry, closing)
-            tidy(held.path)
+            held = self._held(entry, closing)
             state = self._state(held)
-            if state == AWAY:
+            if self._is_restored(held):
+                self._restored += 1
+            elif state == AWAY:
                 raise LibraryError("its folder is gone: connect its disk, and undo again")
-            if state == OTHER:
+            elif state == OTHER:
                 self._changed += 1
             elif state == ITSELF:
-                self._restore_look(held)
+                self._restore_look(held, entry)
             else:
-                self._copy(held, self._library.path(entry.digest))
+                self._copy(held, self._library.path(entry.digest), entry)
         self._done.append(entry.path)
 
-    def _restore_look(self, entry: JournalEntry) -> None:
-        """Give a file that is no link its mode and times back; if it shares its bytes with other names, in a copy."""
-        if entry.after is not None and entry.after.how != REFLINK and entry.path.lstat().st_nlink > 1:
-            self._copy(entry, entry.path)
-            return
-        _give_look_back(entry.path, entry.before)
-        self._restored += 1
+    def _restore_look(self, held: JournalEntry, entry: JournalEntry) -> None:
+        """Give a file that is no link its mode and times back; if it is now a name of another file, in a copy."""
+        look = held.path.lstat()
+        then = entry.after
+        if then is not None and then.how != REFLINK and look.st_nlink > 1 and look.st_ino != entry.before.inode:
+            self._copy(held, held.path, entry)
+        else:
+            self._give_look_back(held, entry)
 
-    def _give_blob(self, entry: JournalEntry, digest: Digest) -> None:
-        """Make the file the only name of the blob's inode, if nothing else needs the blob; otherwise copy it."""
+    def _prepare(self, keepers: Sequence[JournalEntry]) -> None:
+        """Check that files may get the blob, and note what they are, if a killed fold has not done so."""
+        for entry in keepers:
+            with ExitStack() as closing:
+                self._held(entry, closing)
+        digest, size = keepers[0].digest, keepers[0].before.size
+        if self._library.touched([File("model", size, digest)]):
+            check_bytes(self._library.path(digest), digest, lambda read: self._on_event(Read(read)))
+        new = [entry.path for entry in keepers if entry.after is None]
+        self._journal.note((path, look_after(path, HARDLINK)) for path in new)
+
+    def _free(self, all_names: Sequence[Sequence[JournalEntry]]) -> None:
+        """Remove from the library the blobs that nothing needs but one file each. Raise LibraryError.
+
+        `all_names`: for each blob, the names of its file that are in the journal.
+        """
+        without = {*self._done, *(entry.path for names in all_names for entry in names)}
+        claim_folded(self._library, self._journal, {}, without=without)
+        sweep = Sweep(self._library.root, 0.0)
+        plan = sweep.plan(only=[str(names[0].digest) for names in all_names])
+        blobs = {name: len(blob.names) for blob in plan.blobs for name in blob.names}
+        firsts = [(names[0], blobs.get(names[0].digest, 0) + len(names)) for names in all_names]
+        alone = {first.digest for first, links in firsts if is_alone(first.path, first.before, links)}
+        sweep.carry_out(replace(plan, blobs=tuple(blob for blob in plan.blobs if not alone.isdisjoint(blob.names))))
+
+    def _keep(self, entry: JournalEntry, names: int) -> None:
+        """Restore the look of a file with so many names, which was the blob; copy it if other files share it."""
+        entry = self._journal.entries[entry.path]
         with ExitStack() as closing:
-            held = _held(entry, closing)
-            path, blob = held.path, self._library.path(digest)
-            tidy(path)
-            if self._state(held) != LINK or path.is_symlink():
+            held = self._held(entry, closing)
+            if self._is_restored(held) or self._state(held) != ITSELF or held.path.is_symlink():
                 self._restore(entry)
                 return
-            self._require_sound(digest, entry.before.size)
-            done = {entry.path, *self._done}
-            rest = {one.path: one.digest for one in self._journal.entries.values() if one.path not in done}
-            self._library.claims.folded(self._journal.path, ((str(name), one) for name, one in rest.items()))
-            sweep = Sweep(self._library.root, 0.0)
-            plan = sweep.plan(only=[str(digest)])
-            if plan.blobs and path.lstat().st_nlink == 1 + len(plan.blobs[0].names):
-                sweep.carry_out(plan)
-            if blob.exists() or path.lstat().st_nlink != 1:
-                self._copy(held, path)
+            if is_alone(held.path, held.before, names):
+                self._give_look_back(held, entry)
             else:
-                _give_look_back(path, held.before)
-                self._restored += 1
+                self._copy(held, held.path, entry)
         self._done.append(entry.path)
 
-    def _require_sound(self, digest: Digest, size: int) -> None:
-        """Hash the blob, unless it is as it was when it was hashed last. Raise IntegrityError if it is corrupt."""
-        if self._library.touched([File("model", size, digest)]):
-            _hash(self._library.path(digest), digest, lambda read: self._on_event(Read(read)))
+    def _is_restored(self, held: JournalEntry) -> bool:
+        """Return whether a file is the same as another name that was restored."""
+        return held.origin in self._first and inode_of(held.path) == self._first[held.origin][1]
 
-    def _copy(self, entry: JournalEntry, source: Path) -> None:
-        path = entry.path
+    def _give_look_back(self, held: JournalEntry, entry: JournalEntry) -> None:
+        give_look_back(held.path, entry.before)
+        self._first[entry.origin] = entry.path, inode_of(held.path)
+        self._restored += 1
+
+    def _held(self, entry: JournalEntry, closing: ExitStack) -> JournalEntry:
+        """Return an entry whose path leads to the same folder until `closing` closes, if the folder is there."""
+        try:
+            held = replace(entry, path=held_path(entry.path, closing))
+        except (FileNotFoundError, NotADirectoryError):
+            return entry
+        folder = entry.path.parent
+        if folder not in self._untidy:
+            self._untidy[folder] = bool(left(folder))
+        if self._untidy[folder]:
+            tidy(held.path)
+        return held
+
+    def _copy(self, held: JournalEntry, source: Path, entry: JournalEntry) -> None:
+        path = held.path
         aside = beside(path)
         try:
-            if not self._reflinked(source, aside):
-                _copy_sparse(source, aside)
-                self._copied += entry.before.size
-            _hash(aside, entry.digest, lambda read: self._on_event(Read(read)))
-            _give_look_back(aside, entry.before)
+            if not self._linked(held, aside):
+                if not self._reflinked(source, aside):
+                    copy_sparse(source, aside)
+                    self._copied += entry.before.size
+                check_bytes(aside, entry.digest, lambda read: self._on_event(Read(read)))
+                give_look_back(aside, entry.before)
+            self._first[entry.origin] = entry.path, inode_of(aside)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
         self._restored += 1
+
+    def _linked(self, held: JournalEntry, aside: Path) -> bool:
+        """Make another name of a file that was restored, if both were names of one file."""
+        first, inode = self._first.get(held.origin, (None, 0))
+        if first is None:
+            return False
+        with suppress(OSError):
+            os.link(first, aside, follow_symlinks=False)
+            if inode_of(aside) == inode:  # nobody has put another file there
+                return True
+        aside.unlink(missing_ok=True)
+        return False
 
     def _reflinked(self, source: Path, aside: Path) -> bool:
         try:
@@ -232,60 +298,3 @@ class _Unfolding:
                 raise
             return False
         return True
-
-
-def _held(entry: JournalEntry, closing: ExitStack) -> JournalEntry:
-    """Return an entry whose path leads to the same folder until `closing` closes, if the folder is there."""
-    try:
-        return replace(entry, path=held_path(entry.path, closing))
-    except (FileNotFoundError, NotADirectoryError):
-        return entry
-
-
-def _give_look_back(path: Path, before: FileBefore) -> None:
-    """Give the file at `path` the look of `before`, and make it durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        give_look(descriptor, before)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _hash(path: Path, digest: Digest, on_read: Callable[[int], None]) -> None:
-    with open(path, "rb", buffering=0) as file:
-        read = hasher(SHA256, 0)
-        feed_all(file.fileno(), (read,), on_read)
-    if read.hexdigest() != digest.hex:
-        raise IntegrityError(f"the library's copy of it is corrupt: it is not {digest}")
-
-
-def _copy_sparse(source: Path, to: Path) -> None:
-    """Copy a file; its holes stay holes."""
-    private = partial(os.open, mode=0o600)
-    with open(source, "rb", buffering=0) as old, open(to, "xb", buffering=0, opener=private) as new:
-        lock(new.fileno())
-        size = os.fstat(old.fileno()).st_size
-        for start, stop in _extents(old.fileno(), size):
-            at = start
-            new.seek(start)
-            while at < stop:
-                sent = os.sendfile(new.fileno(), old.fileno(), at, stop - at)
-                if not sent:
-                    raise OSError(errno.EIO, os.strerror(errno.EIO), str(source))
-                at += sent
-        os.ftruncate(new.fileno(), size)
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each part of a file that is not a hole."""
-    stop = 0
-    while stop < size:
-        try:
-            start = os.lseek(descriptor, stop, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole follows
-                return
-            raise
-        stop = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, stop
