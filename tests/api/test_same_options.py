@@ -35,7 +35,7 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "prune": (api.prune, api.plan_prune),
     "verify": (api.verify,),
     "adopt": (api.adopt, api.plan_adopt),
-    "fold": (api.fold, api.plan_fold, api.unfold),
+    "fold": (api.fold, api.plan_fold, api.unfold, api.watch_fold),
     "export": (api.export, api.plan_export),
     "import": (api.import_bundle,),
 }
@@ -68,6 +68,7 @@ NAMES = {
     "upstream": "upstreams",
     "upstream_token": "upstream_tokens",
     "drain_within": "drain_within_s",
+    "every": "every_s",
     "hang_after": "hang_after_s",
     "idle_after": "idle_after_s",
     "health_interval": "health_interval_s",
@@ -116,7 +117,9 @@ EXCEPTIONS = {
     ("fold", "dry_run"): "plan_fold",
     ("fold", "lang"): "preheat.verbs.folding.fold_page.fold_page",
     ("fold", "report"): "preheat.verbs.folding.fold_page.fold_page",
+    ("fold", "timer"): "preheat.deploy.fold_timer.fold_units",
     ("fold", "undo"): "unfold",
+    ("fold", "watch"): "watch_fold",
     ("fold", "yes"): "plan_fold",
     ("export", "dry_run"): "plan_export",
 }

@@ -26,7 +26,7 @@ from preheat.api.settings import Settings
 from preheat.api.upkeep import ls, pin, prune, remove, status, unpin, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
 
     from preheat.api.building import ImageTerms
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from preheat.verbs.building.build import Built
     from preheat.verbs.building.image_plan import ImagePlan
     from preheat.verbs.folding.fold import Folded
+    from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.folding.unfold import Unfolded
     from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
@@ -82,6 +83,7 @@ __all__ = [
     "unpin",
     "verify",
     "view",
+    "watch_fold",
 ]
 
 
@@ -239,14 +241,14 @@ def adopt(
     return execute(plan_adopt(*folders, ref=ref, copy=copy, share=share, session=session), session=session)
 
 
-def fold(*also: Folder, copy: bool = False, session: Session | None = None) -> Folded:
+def fold(*also: Folder, copy: bool = False, settle_s: float = 0.0, session: Session | None = None) -> Folded:
     """Keep one copy of each model file for all apps on this machine: the apps' names become links to the library.
 
     The arguments are those of `plan_fold`. Files that cannot be folded are left unchanged: the result and events have
     the reasons. `unfold` restores all files at any time.
     """
     session = session or Session()
-    return execute(plan_fold(*also, copy=copy, session=session), session=session)
+    return execute(plan_fold(*also, copy=copy, settle_s=settle_s, session=session), session=session)
 
 
 def unfold(*, session: Session | None = None) -> Unfolded:
@@ -256,3 +258,20 @@ def unfold(*, session: Session | None = None) -> Unfolded:
 
     session = session or Session()
     return restore(session.library, fold_journal(session), session.on_event)
+
+
+def watch_fold(
+    *also: Folder, copy: bool = False, every_s: float = 60.0, settle_s: float = 60.0, session: Session | None = None
+) -> Iterator[FoldPlan]:
+    """Look into the apps' model folders every `every_s` seconds; yield a plan whenever there are files to fold.
+
+    Only files that have not changed for `settle_s` seconds are read. It does not end by itself, and folds nothing:
+
+        for plan in api.watch_fold(session=session):
+            api.execute(plan, session=session)
+
+    The folders in `also` need not exist yet. Raise UsageError if this user has no home folder.
+    """
+    from preheat.api.plans import watch_folders
+
+    return watch_folders(also, session or Session(), copy=copy, every_s=every_s, settle_s=settle_s)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, overload
 from preheat.api.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from preheat.api.building import ImageTerms
     from preheat.api.pulling import Pulls
+    from preheat.desk.app_folders import AppSurvey
     from preheat.verbs.building.image_plan import ImagePlan
     from preheat.verbs.folding.fold import Folded
     from preheat.verbs.folding.fold_journal import FoldJournal
@@ -157,34 +159,70 @@ def carry_out_removal(plan: RemovalPlan, session: Session, settle_s: float | Non
         raise disk_trouble(error, library.root) from error
 
 
-def plan_fold(*also: Folder, copy: bool = False, session: Session | None = None) -> FoldPlan:
+def plan_fold(*also: Folder, copy: bool = False, settle_s: float = 0.0, session: Session | None = None) -> FoldPlan:
     """Find the model folders of apps on this machine; return the duplicates in them, and what one copy would free.
 
-    `also`: further folders to look in. `copy`: files on other filesystems may be copied to the library's. Files that
-    are new or have changed are hashed; the hashes are remembered in the user's state. Raise UsageError for a folder
-    that does not exist, or if this user has no home folder.
+    `also`: further folders to look in. `copy`: files on other filesystems may be copied to the library's. `settle_s`:
+    leave out files that have changed within this time. Files that are new or have changed are hashed; the hashes are
+    remembered in the user's state. Raise UsageError for a folder that does not exist, or if this user has no home
+    folder.
     """
     from pathlib import Path
 
     from preheat.core.errors import UsageError
-    from preheat.desk.app_folders import find_app_folders
-    from preheat.verbs.folding.fold import linked_files, require_library
-    from preheat.verbs.folding.fold_plan import plan_fold as plan
-    from preheat.verbs.folding.hash_memory import HashMemory
 
     session = session or Session()
     folders = [Path(folder).absolute() for folder in also]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder", hint="--also names a folder with models, or an app's")
+    return _plan_survey(_find_folders(folders, session), session, copy=copy, settle_s=settle_s)
+
+
+def watch_folders(
+    also: Sequence[Folder], session: Session, *, copy: bool, every_s: float, settle_s: float
+) -> Iterator[FoldPlan]:
+    """See `api.watch_fold`."""
+    from pathlib import Path
+
+    from preheat.verbs.folding.watch import WatchTerms, watch
+
+    folders = [Path(folder).absolute() for folder in also]
+    _home(session)
+    return watch(
+        lambda: _find_folders(folders, session),
+        lambda survey: _plan_survey(survey, session, copy=copy, settle_s=settle_s),
+        session.library.root,
+        session.on_event,
+        WatchTerms(every_s, settle_s),
+    )
+
+
+def _find_folders(also: Sequence[Path], session: Session) -> AppSurvey:
+    from preheat.desk.app_folders import find_app_folders
+
+    return find_app_folders(session.config.environ, _home(session), also)
+
+
+def _home(session: Session) -> Path:
+    from preheat.core.errors import UsageError
+
     home = session.config.home
     if home is None:
         raise UsageError("this user has no home folder, in which apps keep models", hint="set HOME")
-    survey = find_app_folders(session.config.environ, home, folders)
+    return home
+
+
+def _plan_survey(survey: AppSurvey, session: Session, *, copy: bool, settle_s: float) -> FoldPlan:
+    from preheat.verbs.folding.fold import linked_files, require_library
+    from preheat.verbs.folding.fold_plan import plan_fold as plan
+    from preheat.verbs.folding.hash_memory import HashMemory
+
     memory = HashMemory(session.state / "fold" / "hashes.json")
     journal = fold_journal(session)
     require_library(session.library, journal)
-    return plan(survey, session.library, memory, session.on_event, linked_files(journal), copy=copy)
+    linked = linked_files(journal)
+    return plan(survey, session.library, memory, session.on_event, linked, copy=copy, settle_s=settle_s)
 
 
 def fold_journal(session: Session) -> FoldJournal:

@@ -47,16 +47,16 @@ def unit(service: Service) -> str:
     lines = [
         *_where(service),
         "[Unit]",
-        f"Description={_one_line(service.name)}, supervised by preheat",
+        f"Description={one_line(service.name)}, supervised by preheat",
         "",
         "[Service]",
-        *([f"User={_one_line(service.user)}"] if service.user else []),
+        *([f"User={one_line(service.user)}"] if service.user else []),
         "# The guard notifies systemd when the app is ready; units ordered after this one wait for that.",
         "Type=notify",
         "NotifyAccess=main",
-        f"WorkingDirectory={_one_line(str(service.folder))}",
-        *(f"Environment={_quoted(one, expands=False)}" for one in environment),
-        f"ExecStart={' '.join(map(_quoted, service.command))}",
+        f"WorkingDirectory={one_line(str(service.folder))}",
+        *(f"Environment={quoted(one, expands=False)}" for one in environment),
+        f"ExecStart={' '.join(map(quoted, service.command))}",
         *(reload if service.renews else []),
         f"# {_start_remark(service)}",
         f"TimeoutStartSec={start_limit_s(service) + 60:.0f}",
@@ -90,7 +90,7 @@ def _where(service: Service) -> list[str]:
     if not service.user:
         place, control = "~/.config/systemd/user", "systemctl --user"
         remarks = ["# It starts when you log in; at boot: loginctl enable-linger. A system unit: --user NAME"]
-    name = _one_line(service.name)
+    name = one_line(service.name)
     return [f"# {place}/{name}.service, then: {control} daemon-reload && {control} enable --now {name}", *remarks]
 
 
@@ -118,15 +118,16 @@ def _start_remark(service: Service) -> str:
     return "No start by `preheat run` was measured here."
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text as the value of a setting: % is doubled. Raise UsageError if it has a line break."""
     if "\n" in text or "\r" in text:
         raise UsageError(f"{text!r} cannot be written in a unit file", hint="remove the line break")
     return text.replace("%", "%%")
 
 
-def _quoted(word: str, *, expands: bool = True) -> str:
+def quoted(word: str, *, expands: bool = True) -> str:
     """Quote as systemd.service(5) and systemd.syntax(7) require: % doubled, $ where it `expands`, the rest as in C."""
-    word = _one_line(word)
+    word = one_line(word)
     word = word.replace("$", "$$") if expands else word
     if _PLAIN.fullmatch(word):
         return word

@@ -62,6 +62,13 @@ class UserFolders:
         )
 
 
+def telling_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return those variables of an environment that may name model folders."""
+    names = {name.partition("/")[0] for app in APPS for name in app.variables}
+    names |= {XDG_CACHE_HOME, "XDG_CONFIG_HOME", "XDG_DATA_HOME"}
+    return {name: environ[name] for name in sorted(names) if environ.get(name)}
+
+
 def find_app_folders(environ: Mapping[str, str], home: Path, also: Sequence[Path] = ()) -> AppSurvey:
     """Find the model folders of all known apps, and those in `also`: installations, or plain folders of models.
 

@@ -15,12 +15,10 @@ def writable_report(words: str, example: str) -> Path:
     return path
 
 
-def write_report(path: Path, text: str) -> None:
-    """Write a report atomically."""
-    tidy(path)
+def write_report(path: Path, text: str, hint: str = "--report FILE, in another folder") -> None:
+    """Write a report atomically. Raise PreheatError, with the `hint`."""
     try:
+        tidy(path)
         put(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
-        raise PreheatError(
-            f"{path} cannot be written: {error.strerror}", hint="--report FILE, in another folder"
-        ) from error
+        raise PreheatError(f"{path} cannot be written: {error.strerror}", hint=hint) from error

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 from preheat.core.digest import sha256
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.ref import Ref
-from preheat.core.units import say_size
+from preheat.core.units import say_seconds, say_size
 from preheat.desk.app_folders import AppFolder, AppSurvey
 from preheat.desk.file_kind import read_kind
 from preheat.desk.model_apps import ModelApp
+from preheat.desk.whole_file import missing_bytes
 from preheat.disk.free_space import DiskNeed, disk_need, existing
 from preheat.library.library import Library
 from preheat.verbs.folding.fold_journal import LinkAfter
@@ -23,6 +25,7 @@ from preheat.verbs.folding.safe_ways import SafeWays
 
 LINKED, FOLD, LEFT = "linked", "fold", "left"
 HASHING = "hash"
+INCOMPLETE = "incomplete"  # the kind of a file that has fewer bytes than its header describes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +145,27 @@ def plan_fold(
     linked: Mapping[Path, LinkAfter] | None = None,
     *,
     copy: bool = False,
+    settle_s: float = 0.0,
 ) -> FoldPlan:
     """List and hash the files of the apps, and decide for each what becomes of it.
 
     `linked`: files that share their bytes with a blob although they have another inode (reflinks), as they
-    were when they were folded. `copy`: files on another filesystem may be copied to the library.
+    were when they were folded. `copy`: files on another filesystem may be copied to the library. Files that changed
+    less than `settle_s` ago are not read.
     """
-    listed = list(list_files(survey.folders, [library.root]))
-    files = [one for one in listed if isinstance(one, ModelFile)]
-    unread = [one for one in listed if isinstance(one, Unlisted)]
+    files: list[ModelFile] = []
+    unread: list[Unlisted] = []
+    present: list[os.stat_result] = []
+    now_ns = time.time_ns()
+    for one in list_files(survey.folders, [library.root]):
+        if isinstance(one, Unlisted):
+            unread.append(one)
+            continue
+        present.append(one.look)
+        if is_settled(one.look, settle_s, now_ns):
+            files.append(one)
+        else:
+            unread.append(Unlisted(one.path, f"it changed less than {say_seconds(settle_s)} ago"))
     new = unknown_files(files, memory)
     on_event(Reading(HASHING, len(new), sum(file.size for file in new)))
     hashes = hash_files(files, memory, lambda size: on_event(Read(size)))
@@ -165,12 +180,14 @@ def plan_fold(
     groups = []
     for digest, same in by_hash.items():
         blob = judge.blob(digest)
+        kind = memory.kind(digest, functools.partial(_kind, same[0].path))
         judged = tuple(judge.file(file, hashes[file.inode], same, blob) for file in same)
+        if kind == INCOMPLETE:
+            judged = tuple(_left_as_incomplete(one) for one in judged)
         apart = blob is not None and all((blob.st_dev, blob.st_ino) != file.inode for file in same)
         in_library = blob.st_blocks * 512 if blob is not None and apart else 0
-        kind = memory.kind(digest, functools.partial(_kind, same[0].path))
         groups.append(ModelGroup(digest, judged, in_library, names.get(digest, ()), kind))
-    memory.save(file.look for file in files)
+    memory.save(present)
     groups.sort(key=lambda group: (-group.twice, -group.size, group.sha256))
     copied = sum(_copied(group) for group in groups)
     copyable = sum(group.size for group in groups if any(one.state == LEFT and one.copied for one in group.files))
@@ -194,11 +211,24 @@ def _recorded_names(library: Library, digests: Iterable[str]) -> dict[str, tuple
     return {digest: tuple(sorted(names)) for digest, names in found.items()}
 
 
+def is_settled(look: os.stat_result, settle_s: float, now_ns: int) -> bool:
+    """Return whether a file has not changed for so long. Programs cannot set the ctime; a wrong clock may."""
+    return abs(now_ns - look.st_ctime_ns) >= settle_s * 10**9
+
+
 def _kind(path: Path) -> str:
     try:
-        return read_kind(path).kind
+        return INCOMPLETE if missing_bytes(path) else read_kind(path).kind
     except OSError:
         return ""
+
+
+def _left_as_incomplete(one: FoldFile) -> FoldFile:
+    """Return a file that is left unchanged, so that a program can still continue the download."""
+    if one.state == LINKED:
+        return one
+    reason = "it is incomplete: its header describes more bytes than it has"
+    return FoldFile(one.file, one.hash, LEFT, reason=reason)
 
 
 class _Judge:

@@ -23,6 +23,8 @@ _UNFINISHED = re.compile(
     r"|-partial(-\d+)?)",
     re.IGNORECASE | re.DOTALL,
 )
+# What aria2 and axel keep beside a file that they have given its full size, until they have all of it.
+_BESIDE = (".aria2", ".st")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,13 @@ def _files_in(place: Path, apps: tuple[ModelApp, ...]) -> Iterator[ModelFile | U
     nameless = any(app.nameless for app in apps)
     try:
         with os.scandir(place) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
     except OSError:
         return  # removed since
-    for name in names:
+    for name in sorted(names):
         if not (nameless or _MODEL.fullmatch(name)) or _UNFINISHED.fullmatch(name):
+            continue
+        if any(f"{name}{ending}" in names for ending in _BESIDE):
             continue
         path = place / name
         try:
