@@ -1,4 +1,4 @@
-"""Fold apps: write the table of apps, and of the links that are safe in their folders, into docs/fold.md."""
+"""Fold apps: write the tables of apps, of the links that are safe for them, and of writes in place: docs/fold.md."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,8 @@ _HOME, _CONFIG, _DATA, _INSTALL = Path("~"), Path("~/.config"), Path("~/.local/s
 
 def fold_apps() -> Iterator[str]:
     """Return docs/fold.md with the apps as they are now."""
-    yield put(PAGE.read_text(encoding="utf-8"), "apps", "\n".join(rows()) + "\n")
+    page = put(PAGE.read_text(encoding="utf-8"), "apps", "\n".join(rows()) + "\n")
+    yield put(page, "in place", "\n".join(in_place()) + "\n")
 
 
 def rows() -> Iterator[str]:
@@ -25,6 +26,23 @@ def rows() -> Iterator[str]:
         links = ["yes" if kind in app.links else "no" for kind in ("reflink", "hardlink", "symlink")]
         rewrites = "yes" if app.rewrites else "no"
         yield f"| {app.title} | {folders(app)} | {settings(app)} | {' | '.join(links)} | {rewrites} |"
+
+
+def in_place() -> Iterator[str]:
+    """Yield the rows of the table of writes in place."""
+    yield "| app | reflink | hard link | symlink | hard link or symlink, as root |"
+    yield "|---|---|---|---|---|"
+    for app in (*APPS, OTHER):
+        cells = [outcome(app, kind) for kind in ("reflink", "hardlink", "symlink")]
+        kept = len(app.safe_links(as_root=True)) == 1
+        yield f"| {app.title} | {' | '.join(cells)} | {'not used' if kept else 'used; it does not write in place'} |"
+
+
+def outcome(app: ModelApp, kind: str) -> str:
+    """Return what a write in place does to a file that is this kind of link, as a user."""
+    if kind not in app.links:
+        return "not used"
+    return "its own bytes" if kind == "reflink" else "refused"
 
 
 def folders(app: ModelApp) -> str:
