@@ -1,7 +1,9 @@
 """Rooms: a mirror with its own library, in this process, and a client of it."""
 
+import contextlib
 import http.client
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -60,13 +62,14 @@ class Room:
         remembering: Remembering = REMEMBERING,
         patience: RetryPolicy = WHILE_CLIENTS_WAIT,
         address: tuple[str, int] = ("127.0.0.1", 0),
+        in_order: bool = False,
     ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
         self._transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = ReloadableSettings(Words(tls=lambda: authority().context))
-        options = MirrorOptions(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
+        options = MirrorOptions(settings, remembering=remembering, patience=patience, unsafe=ALLOW, in_order=in_order)
         self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, options=options)
         self.url = self.server.url
 
@@ -78,6 +81,14 @@ class Room:
     def ask(self, target: str, method: str = "GET", **headers: str) -> Told:
         """Send it a request."""
         return ask(self.url, target, method, **headers)
+
+    @contextlib.contextmanager
+    def asking(self, target: str) -> Iterator[http.client.HTTPResponse]:
+        """Send it a request; yield the response, to be read as it arrives."""
+        with contextlib.closing(connect(self.url)) as connection:
+            connection.request("GET", target)
+            with connection.getresponse() as response:
+                yield response
 
     def under_way(self) -> list[dict[str, object]]:
         """List its running downloads."""

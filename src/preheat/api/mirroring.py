@@ -36,6 +36,7 @@ class MirrorTerms:
     """Options of a mirror; see docs/mirror.md.
 
     `folders`: plain folders to serve, by repository name. `upstreams`: `HUB=URL`, where missing files are downloaded.
+    `in_order`: from the first upstream that works, and from the next one only while it fails.
     `upstream_tokens`: by upstream URL, sent for clients without a token. `read_only`: download nothing.
     `remember_s`: seconds until a branch's commit is checked upstream again. `size_cap`: bytes that the library may take
     before versions are evicted, 0 for no limit. `pace`: bytes per second for each connection, None for no limit.
@@ -50,6 +51,7 @@ class MirrorTerms:
 
     folders: Mapping[str, Path] = field(default_factory=dict)
     upstreams: tuple[str, ...] = ()
+    in_order: bool = False
     upstream_tokens: Mapping[str, str] = field(default_factory=dict)
     read_only: bool = False
     remember_s: float = 60.0
@@ -87,7 +89,8 @@ class RunningMirror:
     def __init__(self, address: tuple[str, int], terms: MirrorTerms, session: Session) -> None:
         """See `preheat.api.mirror`."""
         self._terms, self._session = terms, session
-        upstreams = read_upstreams(terms.upstreams, terms.upstream_tokens, session.network_settings(CONNECTIONS))
+        network = session.network_settings(CONNECTIONS)
+        upstreams = read_upstreams(terms.upstreams, terms.upstream_tokens, network, in_order=terms.in_order)
         if terms.read_only:
             upstreams = []
         elif upstreams:
@@ -119,6 +122,7 @@ class RunningMirror:
             silence_s=max(patience.lasting_s, settings.connect_s + settings.read_s) + _LONGER_S,
             hosts=(*terms.hosts, *terms.tls_names),
             unsafe=settings.unsafe_files,
+            in_order=terms.in_order,
         )
 
     @property

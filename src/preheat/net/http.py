@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,10 +16,11 @@ from preheat.net.address_fence import Fence
 from preheat.net.happy_eyeballs import Race
 from preheat.net.interruptible_sockets import tls_context
 from preheat.net.network_errors import host_of, hub_error, is_malformed, refused_by_proxy
-from preheat.net.pools import is_forwarded, of_origin, pool_classes, through
+from preheat.net.pools import is_forwarded, of_origin, pool_classes, socket_options, through
 from preheat.net.proxies import Proxy, choose
 from preheat.net.redirects import follow, let_go
 from preheat.net.response import Meter, PassedOn, Stream, socket_of
+from preheat.net.retry import NEAR_ALIVE_S, NEAR_CONNECT_S
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
@@ -30,6 +31,8 @@ _LONGEST_S = 600.0
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """Network settings: proxies by scheme (and `no`), CA file, timeouts in seconds, connections, address fence.
+
+    With `alive_s`, a direct connection ends when its host has not answered the kernel's probes for so many seconds.
 
     Documents have at most `largest_document` bytes. A document must arrive within `document_s` seconds, plus one second
     for each 16 KiB that it has, and within 10 minutes. Behind a proxy, the fence checks only IP addresses, since the
@@ -44,6 +47,12 @@ class NetworkSettings:
     fence: Fence | None = None
     largest_document: int = 256 << 20
     document_s: float = 30.0
+    alive_s: float = 0.0
+
+    @property
+    def near(self) -> "NetworkSettings":
+        """Return the settings for a mirror that others stand in for: a host that is gone is noticed within seconds."""
+        return replace(self, connect_s=min(self.connect_s, NEAR_CONNECT_S), alive_s=NEAR_ALIVE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +240,12 @@ class Transport:
             settings = self._settings
             timeout = urllib3.Timeout(connect=settings.connect_s, read=settings.read_s)
             if proxy is None:
-                pool = urllib3.PoolManager(maxsize=settings.connections, timeout=timeout, ssl_context=self._tls)
+                pool = urllib3.PoolManager(
+                    maxsize=settings.connections,
+                    timeout=timeout,
+                    ssl_context=self._tls,
+                    socket_options=socket_options(settings.alive_s),
+                )
             else:
                 tls = {"ssl_context": self._tls} | ({} if proxy.is_socks else {"proxy_ssl_context": self._tls})
                 pool = through(proxy, maxsize=settings.connections, timeout=timeout, **tls)

@@ -46,6 +46,19 @@ def through(proxy: Proxy, **options: Any) -> urllib3.PoolManager:
     return SOCKSProxyManager(proxy.url, username=proxy.user or None, password=proxy.password or None, **options)
 
 
+def socket_options(alive_s: float) -> list[tuple[int, int, int]]:
+    """Return the options of direct connections.
+
+    With `alive_s`, the kernel probes a silent connection each second, and ends it when its host has not answered for
+    that many seconds: it is off, or its network is. A host that answers may take any time to send more.
+    """
+    plain = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # urllib3's own
+    if not alive_s:
+        return plain
+    probes = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_USER_TIMEOUT, int(1000 * alive_s) - 500))
+    return [*plain, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *((socket.IPPROTO_TCP, *one) for one in probes)]
+
+
 def of_origin(manager: urllib3.PoolManager, url: str) -> tuple[HTTPConnectionPool | urllib3.PoolManager, str]:
     """Return the pool of direct connections to the origin of `url`, and what to request over them.
 

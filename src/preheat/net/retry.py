@@ -41,6 +41,29 @@ class RetryPolicy:
 
 USUAL = RetryPolicy()
 HASTY = RetryPolicy(attempts=2, lasting_s=0)  # with another source, or for what an app can start without
+NEAR = RetryPolicy(attempts=2, first_wait_s=0.25, longest_wait_s=1.0, lasting_s=2.0)  # a mirror, with others after it
+_BUSY_S = 1.0
+NEAR_CONNECT_S, NEAR_ALIVE_S = 2.0, 2.0  # of such a mirror: to connect, and until a host that is gone is noticed
+
+
+def is_busy(error: Exception) -> bool:
+    """Return whether a server is up, and asks to come back later."""
+    return isinstance(error, HubUnavailable) and error.status in (429, 503)
+
+
+def while_busy(act: Callable[[], None], lasting_s: float) -> None:
+    """Call `act`; call it again each second, for up to `lasting_s`, while the server is up but asks to come back later.
+
+    Another source would carry the same bytes over another link.
+    """
+    until = time.monotonic() + lasting_s
+    while True:
+        try:
+            return act()
+        except HubUnavailable as error:
+            if not is_busy(error) or time.monotonic() > until:
+                raise
+        time.sleep(_BUSY_S)
 
 
 def persist(

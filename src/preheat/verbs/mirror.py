@@ -49,7 +49,7 @@ class MirrorOptions:
     retried. `by`: the name under which the library records downloaded files. `silence_s`: close a client's connection
     after this many seconds without data for its file. `hosts`: additional host names that are accepted when the mirror
     listens on loopback. `unsafe`: how to treat files of the library that can run untrusted code when they are loaded
-    (REFUSE, WARN or ALLOW).
+    (REFUSE, WARN or ALLOW). `in_order`: see Upstreams.
     """
 
     settings: ReloadableSettings = field(default_factory=lambda: ReloadableSettings(Words()))
@@ -62,6 +62,7 @@ class MirrorOptions:
     silence_s: float = 75.0
     hosts: tuple[str, ...] = ()
     unsafe: str = WARN
+    in_order: bool = False
 
 
 def mirror(
@@ -85,9 +86,10 @@ def mirror(
     check = _checks(library, options.unsafe, on_event)
     policy = Policy(connections=64, patience=options.patience)
     fetches = Fetches(library, policy, on_event, options.silence_s, check)
-    through = (
-        PullThrough(library, Upstreams(upstreams), fetches, options.remembering, options.by) if upstreams else None
-    )
+    through = None
+    if upstreams:
+        behind = Upstreams(upstreams, options.in_order)
+        through = PullThrough(library, behind, fetches, options.remembering, options.by)
 
     name = f"preheat-{secrets.token_hex(6)}"
 

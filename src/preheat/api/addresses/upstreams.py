@@ -25,14 +25,19 @@ if TYPE_CHECKING:
 CONNECTIONS = 64
 
 
-def read_upstreams(words: Sequence[str], tokens: Mapping[str, str], network: NetworkSettings) -> list[Upstream]:
+def read_upstreams(
+    words: Sequence[str], tokens: Mapping[str, str], network: NetworkSettings, *, in_order: bool = False
+) -> list[Upstream]:
     """Parse a mirror's upstreams, each with its own connections and restricted to allowed addresses.
 
-    `tokens`: by URL, sent to an upstream for clients without a token. Raise UsageError for a token whose URL is not an
-    upstream.
+    `tokens`: by URL, sent to an upstream for clients without a token. `in_order`: each stands in for those before it,
+    so a host that is gone is noticed within seconds, except the last one's. Raise UsageError for a token whose URL is
+    not an upstream.
     """
     memory = ListingMemory()
-    behind = [_upstream(one, tokens, network, memory) for one in words]
+    last = {one.partition("=")[0]: one for one in words}.values()
+    near = network.near if in_order else network
+    behind = [_upstream(one, tokens, network if one in last else near, memory) for one in words]
     if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
         hint = "--upstream hf=URL --upstream-token URL=FILE"
         raise UsageError(f"{min(unknown)} has a token, but is not an --upstream", hint=hint)

@@ -37,6 +37,7 @@ def _terms(options: argparse.Namespace) -> MirrorTerms:
     return MirrorTerms(
         folders=dict(_folder_words(words) for words in options.folder),
         upstreams=tuple(options.upstream),
+        in_order=options.in_order,
         upstream_tokens=dict(read_upstream_token(one) for one in options.upstream_token),
         read_only=options.read_only,
         remember_s=read_seconds(options.remember),

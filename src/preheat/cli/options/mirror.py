@@ -9,6 +9,7 @@ EXAMPLES = """\
   preheat mirror --folder me/my-voice=./voice    serve a folder as a repository
   preheat mirror --listen 0.0.0.0:8000 --upstream hf=https://huggingface.co --upstream ms=https://modelscope.cn
   preheat mirror --listen :8000 --upstream hf=https://huggingface.co --size-cap 200G --deny '*/*-GGUF'
+  preheat mirror --listen :8000 --in-order --upstream hf=http://rack1:8000 --upstream hf=https://huggingface.co
   preheat mirror --listen :8443 --tls-self-signed --token-file /etc/preheat/tokens --access-log -"""
 
 
@@ -24,6 +25,12 @@ def add_mirror_options(verb: argparse.ArgumentParser) -> None:
         default=[],
         metavar="HUB=URL",
         help="download missing files from this hub or mirror: hf=https://huggingface.co, ms=…; repeatable",
+    )
+    verb.add_argument(
+        "--in-order",
+        action="store_true",
+        help="download from the first --upstream that works, and from the next one only while it fails: for mirrors "
+        "of mirrors, the nearest first",
     )
     verb.add_argument(
         "--upstream-token",

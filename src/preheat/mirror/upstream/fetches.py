@@ -3,7 +3,7 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,14 +11,15 @@ from preheat.core.digest import Digest
 from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
 from preheat.core.events import Away, Event, Listener, Noted, Received, Stored
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File, Snapshot
+from preheat.core.snapshot import File
 from preheat.library.blobs.blobs import SMALL
 from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival, dispensable
 from preheat.mirror.upstream.direct_download import DirectDownloads
 from preheat.mirror.upstream.spoiled_files import Spoilt, WrongDownloads
-from preheat.transfer.fetch import Policy, fetch
-from preheat.transfer.route import MeasuredSpeeds, Way
+from preheat.mirror.upstream.upstream import Errand, Unwanted, download
+from preheat.transfer.fetch import Policy
+from preheat.transfer.route import MeasuredSpeeds
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
 # no reader for `LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
@@ -51,23 +52,6 @@ class Counts:
     fetched: int = 0
     failed: int = 0
     received: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
-
-    `is_recorded` returns whether `keep` has nothing to do. `client`: the network of the client that requested it (see
-    `network_of`), for limits.
-    """
-
-    snapshot: Snapshot
-    file: File
-    way: Way
-    helpers: Sequence[Callable[[], Way | None]] = ()
-    keep: Callable[[], None] = lambda: None
-    client: str = ""
-    is_recorded: Callable[[], bool] = lambda: False
 
 
 class Fetches:
@@ -223,8 +207,7 @@ class Fetches:
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
             policy = replace(self._policy, connections=self._share(file), lines=MeasuredSpeeds())
-            way, note = errand.way.only(file), partial(self._note, arrival)
-            fetch([file], way, self._library, policy, note, errand.helpers)
+            download(errand, self._library, policy, partial(self._note, arrival), self._on_event)
             written.wait()
             self._library.settle()
             self._check(file, errand.client)
@@ -274,9 +257,9 @@ class Fetches:
 
     def _note(self, arrival: Arrival, event: Event) -> None:
         if arrival.lonely_s >= ABANDONED_S:
-            raise HubUnavailable(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
+            raise Unwanted(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
         if arrival.stopped:
-            raise HubUnavailable("stopped to make room for another file, as no client was reading it", wait_s=1.0)
+            raise Unwanted("stopped to make room for another file, as no client was reading it", wait_s=1.0)
         if isinstance(event, Received):
             self._count(received=event.size)
         if not isinstance(event, Away):  # one a second for each download is too many

@@ -13,12 +13,13 @@ from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.http.messages import Arriving
 from preheat.mirror.upstream.access_check import SOON_S, AccessCheck
 from preheat.mirror.upstream.answer_cache import AnswerCache, Late
-from preheat.mirror.upstream.fetches import Errand, Fetches
+from preheat.mirror.upstream.fetches import Fetches
 from preheat.mirror.upstream.private_blobs import Possession
 from preheat.mirror.upstream.recorded_find import Kept
 from preheat.mirror.upstream.requester import Asker
-from preheat.mirror.upstream.upstream import Told, Upstream, Upstreams, gravest
+from preheat.mirror.upstream.upstream import Errand, Told, Upstream, Upstreams, gravest
 from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
+from preheat.net.retry import is_busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class PullThrough:
         """
         errors: list[HubError | IntegrityError] = []
         answered = False
-        for upstream in self._upstreams.of(ref.hub):
+        closed = self._gate.state(ref) == CLOSED
+        for upstream in self._upstreams.of(ref.hub) if closed else self._upstreams.in_turn(ref.hub):
             for token in self._upstreams.tokens_for(upstream, asker.token):
                 try:
                     told = self._recall(upstream, ref, asker.named(token), within_s)
@@ -228,8 +230,10 @@ class PullThrough:
             through = way[-1] if way else self._admit(told, file, token, others)
             if through.privately:
                 self._possession.note_private(file, through)
-            helpers = self._upstreams.helpers(through)
-            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client, is_recorded))
+            helpers, fallbacks = self._upstreams.helpers(through), self._upstreams.fallbacks(through)
+            return self.fetches.join(
+                Errand(snapshot, file, through.way, helpers, keep, asker.client, is_recorded, fallbacks)
+            )
 
         def revisions() -> dict[str, str]:
             return library.revisions(snapshot.ref) | (
@@ -246,6 +250,8 @@ class PullThrough:
             return self._access.admit(told, file, token)
         except (HubError, IntegrityError) as error:
             refused = isinstance(error, (NotFound, AccessDenied))
+            if is_busy(error) and self._upstreams.fallbacks(told) and not self._library.has(file.digest):
+                return told  # the download waits for it, and proves the same
             if not refused and (told.privately or self._gate.state(told.snapshot.ref) == CLOSED):
                 raise  # the other upstreams must not learn the name of a private repository
             for other in _until_silent(others):

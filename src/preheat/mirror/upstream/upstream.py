@@ -4,16 +4,25 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
+from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref, issues_tokens
-from preheat.core.snapshot import Snapshot
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
+from preheat.library.library import Library
 from preheat.mirror.upstream.requester import Asker
+from preheat.net.retry import NEAR, while_busy
+from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 
-_REST_S = 5.0
+_REST_S, _LONGEST_REST_S = 5.0, 60.0
+
+
+class Unwanted(HubUnavailable):
+    """A download was stopped, as no client reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +62,48 @@ class Told:
         return replace(self, hub=self.upstream.connect(asker), asker=asker)
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
+
+    Each of `fallbacks` is called when all sources before it have failed, and returns one more, None if it has none.
+    `is_recorded` returns whether `keep` has nothing to do. `client`: the network of the client that requested it (see
+    `network_of`), for limits.
+    """
+
+    snapshot: Snapshot
+    file: File
+    way: Way
+    helpers: Sequence[Callable[[], Way | None]] = ()
+    keep: Callable[[], None] = lambda: None
+    client: str = ""
+    is_recorded: Callable[[], bool] = lambda: False
+    fallbacks: Sequence[Callable[[], Way | None]] = ()
+
+
 @dataclass(slots=True)
 class Upstreams:
     """The upstreams, tried in the order given.
 
-    An upstream that does not answer, or asks to slow down, is not tried again for at least 5 seconds. An error about
-    one repository does not affect others. Thread-safe.
+    An upstream that does not answer, or asks to slow down, is not tried again for at least 5 seconds, and for twice as
+    long after each further failure. An error about one repository does not affect others. With `in_order`, files come
+    from the first upstream that works, and from the next one only while it fails. Thread-safe.
     """
 
     every: Sequence[Upstream]
+    in_order: bool = False
     _rests: dict[str, float] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, hub: str) -> list[Upstream]:
         """Return a hub's upstreams."""
         return [one for one in self.every if one.hub == hub]
+
+    def in_turn(self, hub: str) -> list[Upstream]:
+        """Return a hub's upstreams as they are tried: with `in_order`, those that have just failed come last."""
+        ours = self.of(hub)
+        return sorted(ours, key=self._is_resting) if self.in_order else ours
 
     def origin(self, hub: str) -> Upstream | None:
         """Return the only upstream of a hub that receives clients' tokens: the hub itself, else the first one given."""
@@ -81,34 +117,83 @@ class Upstreams:
 
     def resolve(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
         """Resolve `ref` at one upstream with the token of `asker`, if any; raise HubError."""
-        with self._turn:
-            rests = time.monotonic() < self._rests.get(upstream.url, 0.0)
-        if rests:
+        if self._is_resting(upstream):
             raise HubUnavailable(f"{upstream.url} does not answer", wait_s=_REST_S)
         hub = upstream.connect(asker)
         try:
-            return Told(upstream, hub, hub.resolve(ref), asker)
+            told = Told(upstream, hub, hub.resolve(ref), asker)
         except MirrorBusy:
             raise
         except HubUnavailable as error:
             if error.status in (0, 429):
-                self._rest(upstream, error)
+                self._rest(upstream, error.wait_s or 0.0)
             raise
+        with self._turn:
+            self._failures.pop(upstream.url, None)
+        return told
 
     def helpers(self, told: Told) -> list[Callable[[], Way | None]]:
         """Return functions that each resolve the same snapshot at one of the other upstreams.
 
         Empty for a private snapshot: the other upstreams have no credentials for it, and must not learn its name.
+        Empty with `in_order`, which has `fallbacks` instead.
         """
-        if told.privately:
-            return []
-        others = [one for one in self.of(told.snapshot.ref.hub) if one is not told.upstream]
-        ref = told.snapshot.ref.at(told.snapshot.commit)
-        return [_finding(other, ref, told.asker) for other in others]
+        return [] if self.in_order else [_finding(*one) for one in self._others(told)]
 
-    def _rest(self, upstream: Upstream, error: HubUnavailable) -> None:
+    def fallbacks(self, told: Told) -> list[Callable[[], Way | None]]:
+        """Return functions like those of `helpers`, each to be called when the sources before it have failed.
+
+        Empty without `in_order`, and for a private snapshot.
+        """
+        found: list[Callable[[], Way | None]] = []
+        before = told.upstream
+        for other, ref, asker in self._others(told) if self.in_order else ():
+            found.append(partial(self._next, before, _finding(other, ref, asker)))
+            before = other
+        return found
+
+    def _next(self, failed: Upstream, find: Callable[[], Way | None]) -> Way | None:
+        self._rest(failed)
+        return find()
+
+    def _others(self, told: Told) -> list[tuple[Upstream, Ref, Asker]]:
+        ref = told.snapshot.ref.at(told.snapshot.commit)
+        others = [] if told.privately else self.in_turn(ref.hub)
+        return [(one, ref, told.asker) for one in others if one is not told.upstream]
+
+    def _is_resting(self, upstream: Upstream) -> bool:
         with self._turn:
-            self._rests[upstream.url] = time.monotonic() + max(_REST_S, min(error.wait_s or 0.0, 60.0))
+            return time.monotonic() < self._rests.get(upstream.url, 0.0)
+
+    def _rest(self, upstream: Upstream, wait_s: float = 0.0) -> None:
+        with self._turn:
+            failures = self._failures[upstream.url] = self._failures.get(upstream.url, 0) + 1
+            usual_s = min(_REST_S * 2 ** min(failures - 1, 9), _LONGEST_REST_S)
+            self._rests[upstream.url] = time.monotonic() + max(usual_s, min(wait_s, _LONGEST_REST_S))
+
+
+def download(errand: Errand, library: Library, policy: Policy, note: Listener, on_event: Listener) -> None:
+    """Download an errand's file from its source, with its helpers; if that fails, from the first fallback that works.
+
+    `note` gets the events of the download, and may end it by raising Unwanted; `on_event` gets a notice of a failure.
+    """
+    file, trouble = errand.file, None
+    way: Way | None = errand.way.only(file)
+    for left in range(len(errand.fallbacks), -1, -1):
+        try:
+            if way is not None:
+                own = replace(policy, patience=NEAR) if left else policy
+                fetching = partial(fetch, [file], way, library, own, note, errand.helpers)
+                return while_busy(fetching, policy.patience.lasting_s) if left else fetching()
+        except (HubError, IntegrityError) as error:
+            trouble = error
+            if not left or isinstance(error, Unwanted):
+                raise
+            what = f"{errand.snapshot.ref} {file.path}"
+            on_event(Noted(what, f"{error.message}; the next upstream is asked"))
+        way = errand.fallbacks[-left]() if left else None
+    assert trouble is not None
+    raise trouble
 
 
 def gravest(errors: Iterable[HubError | IntegrityError]) -> HubError | IntegrityError | None:
