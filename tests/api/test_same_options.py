@@ -12,9 +12,11 @@ from preheat.api.mirroring import MirrorTerms, RunningMirror
 from preheat.api.proving import Proof
 from preheat.api.running import Guarding
 from preheat.api.settings import Settings
+from preheat.api.staging.stage import StageTerms
 from preheat.api.tracing import TraceTerms
 from preheat.cli.parser import parser
 from preheat.guard.model.life import RestartPolicy
+from preheat.verbs.staging.make_room import StageLimits
 from preheat.verbs.tracing.readiness import TraceWatch
 
 # The functions and terms of each verb.
@@ -23,6 +25,7 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "run": (api.run, Guarding, RestartPolicy),
     "view": (api.view, api.plan_view),
     "mirror": (api.mirror, MirrorTerms, RunningMirror.stop),
+    "stage": (api.stage, api.release, StageTerms, StageLimits),
     "trace": (api.trace, TraceTerms, TraceWatch),
     "lock": (api.lock, api.check_lock, api.replay),
     "build": (api.build, api.plan_build, ImageTerms, check_built, write_docker_context),
@@ -65,6 +68,10 @@ NAMES = {
     "listen": "address",
     "remember": "remember_s",
     "tls_name": "tls_names",
+    "mirror": "mirrors",
+    "max_size": "size",
+    "max_age": "age_s",
+    "release": "job",
     "upstream": "upstreams",
     "upstream_token": "upstream_tokens",
     "drain_within": "drain_within_s",
@@ -109,6 +116,7 @@ EXCEPTIONS = {
     ("prove", "fail_if"): "preheat.proof.report.fail_if.read_criterion",
     ("prove", "lang"): "preheat.proof.report.html_page.page",
     ("prove", "report"): "preheat.proof.report.html_page.page",
+    ("stage", "export"): "Staged.environ",
     ("rm", "dry_run"): "plan_remove",
     ("rm", "yes"): "plan_remove",
     ("prune", "dry_run"): "plan_prune",

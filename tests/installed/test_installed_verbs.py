@@ -85,6 +85,13 @@ def test_upkeep_verbs(installed: Preheat, model: Path) -> None:
     assert len(installed("ls", "--json").last["versions"]) == 1
 
 
+def test_a_nodes_disk_is_filled_from_the_library(installed: Preheat) -> None:
+    assert installed("pull", "acme/tiny").status == 0
+    told = installed("stage", "acme/tiny", "--to", "nvme", "--json")
+    assert (told.status, told.last["received"] < 100_000) == (0, True), told.out + told.err
+    assert installed("stage", "acme/tiny", "--to", "nvme", "--json").last["fetched"] == 0
+
+
 def test_an_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
     port = free_port()
     write_webui(installed.folder, "acme/tiny", ["model.safetensors", "config.json"])

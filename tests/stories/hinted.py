@@ -55,6 +55,8 @@ TYPED = {
     "docs/trace.md says what to do": "preheat run --network none preheat.toml",
     "preheat run{}": "preheat run preheat.toml",
     "preheat run{} --mmap-weights": "preheat run preheat.toml --mmap-weights",
+    "preheat stage --to DIR --release JOB": "preheat stage --to nvme --release 17",
+    "preheat stage REF|APP --to DIR; to list the built-in apps: preheat recipes": "preheat recipes",
     "preheat trace -- python webui.py": "preheat trace -o traced.toml -- python webui.py",
     "preheat unpin {}, then remove it": "preheat unpin acme/tiny",
     "preheat verify --mend, or pull again": "preheat verify --mend",
@@ -165,7 +167,7 @@ def follows(text: str, command: str) -> bool:
     for at in [found.start() for found in re.finditer(r"\bpreheat ", text)]:
         named = re.split(r"[;,] |$", text[at:], maxsplit=1)[0]
         pattern = re.sub(r"\\\{\\\}", "(.*)", re.escape(named))
-        pattern = re.sub(r"\b(CMD|APP|NAME|OWNER/NAME|owner/name|URL)\b", "(.+)", pattern)
+        pattern = re.sub(r"\b(CMD|APP|DIR|JOB|NAME|OWNER/NAME|owner/name|URL)\b", "(.+)", pattern)
         typed = command.replace(" -o traced.toml", "").replace(" -o again.toml", "").replace("{port}", "8000")
         if re.fullmatch(pattern, typed) or (named.endswith("-- CMD") and typed.startswith(named.removesuffix("CMD"))):
             return True

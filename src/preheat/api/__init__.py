@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
+    from preheat.api.staging.stage import Staged, StageTerms
     from preheat.api.tracing import TraceTerms
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from preheat.verbs.folding.fold import Folded
     from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.folding.unfold import Unfolded
+    from preheat.verbs.staging.make_room import Removed
     from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
@@ -74,9 +76,11 @@ __all__ = [
     "prove",
     "prune",
     "pull",
+    "release",
     "remove",
     "replay",
     "run",
+    "stage",
     "status",
     "trace",
     "unfold",
@@ -104,6 +108,24 @@ def pull(
     session = session or Session()
     before = session.transport.received
     return pull_all(plan_pull(*what, files=files, views=views, session=session), session, before)
+
+
+def stage(*what: str, terms: StageTerms, files: Sequence[str] = (), session: Session | None = None) -> Staged:
+    """Fill the folder `terms.to` on a node's own disk with apps and models; see `preheat.api.staging.stage.StageTerms`.
+
+    The sources are the mirrors in the terms, then the session's library, then the hubs. Nothing is requested if all is
+    there and the refs are commits or locked. Raise as `pull` does.
+    """
+    from preheat.api.staging.stage import stage as fill
+
+    return fill(what, files, terms, session or Session())
+
+
+def release(job: str, terms: StageTerms, *, session: Session | None = None) -> Removed:
+    """Release what `job` holds in the stage `terms.to`, and remove what the terms' limits no longer allow."""
+    from preheat.api.staging.stage import release as let_go
+
+    return let_go(job, terms, session or Session())
 
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:

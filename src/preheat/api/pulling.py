@@ -22,7 +22,7 @@ from preheat.verbs.upkeep.noted_apps import note_app
 from preheat.views.view_protocol import AppView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from preheat.api.session import Session
@@ -77,7 +77,7 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
             recipes.append(recipe)
             some, theirs = _plan_recipe(recipe, session, left)
         else:
-            some, theirs = [_plan_need(_typed(words, files), session)], []
+            some, theirs = [_plan_need(typed_need(words, files), session)], []
         needs += some
         sites += theirs
     if views:
@@ -129,14 +129,17 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     )
 
 
-def pull_needs(recipe: Recipe, session: Session) -> Recipe:
+def pull_needs(recipe: Recipe, session: Session, make_room: Callable[[PullPlan], bool] | None = None) -> Recipe:
     """Pull a recipe's needs, without placing their views; return the recipe without optional needs that no hub has.
 
-    Raise as `plan_all` and `pull_all` do.
+    With `make_room`, the views are not planned either: it may remove files of the library for the plan, and returns
+    whether it did. Raise as `plan_all` and `pull_all` do.
     """
     left = _Unavailable()
     needs, sites = _plan_recipe(recipe, session, left)
-    plan = _planned(needs, sites, session, left)
+    plan = _planned(needs, sites if make_room is None else (), session, left)
+    if make_room is not None and make_room(plan):
+        plan = _planned(needs, (), session, left)
     results = _carry_out(plan, session)
     note_app(recipe, session.library)
     plan.require_available()
@@ -186,7 +189,7 @@ def _plan_optional(need: Need, session: Session, left: _Unavailable) -> NeedPlan
     return None
 
 
-def _typed(words: str, files: Sequence[str]) -> Need:
+def typed_need(words: str, files: Sequence[str]) -> Need:
     """Return the need for a ref that a user typed; `zip:https://…` is an archive to unpack."""
     ref = Ref.parse(words)
     if ref.hub in ARCHIVES:

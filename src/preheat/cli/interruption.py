@@ -8,6 +8,7 @@ _RESUME = "downloaded data is kept: run the same command again to resume"
 _HINTS = {
     "pull": _RESUME,
     "run": _RESUME,
+    "stage": _RESUME,
     "adopt": "adopted models are kept: run the same command again for the others",
     "build": "layers that were written are kept: run the same command again for the others",
     "verify": "what was verified is noted; to continue: preheat verify --since 24h",

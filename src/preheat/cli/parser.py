@@ -21,6 +21,7 @@ from preheat.cli.options.pull_and_view import (
     view,
 )
 from preheat.cli.options.service_files import service_verb
+from preheat.cli.options.stage import STAGE
 from preheat.cli.options.trace_and_lock import recipe_verbs
 from preheat.cli.options.upkeep import upkeep_verbs
 from preheat.core.errors import UsageError, did_you_mean
@@ -246,6 +247,7 @@ _VERBS = (
         add_mirror_options,
         EXAMPLES,
     ),
+    STAGE,
     *recipe_verbs(_add_app_argument, add_hub_options),
     *image_verbs(),
     *proof_verbs(_add_app_argument, add_download_options, add_place_options),

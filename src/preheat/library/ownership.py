@@ -14,7 +14,7 @@ from preheat.core.errors import LibraryError
 # The library's folders, with those that preheat.verbs, preheat.mirror and preheat.scan keep in it.
 FOLDERS = (
     "apps", "blobs", "blobs/sha256", "blobs/git-sha1", "claims", "images", "mirror", "partial", "pins", "placed",
-    "quarantine", "memory-snapshots", "records", "seals", "starts", "trash", "unread", "verdicts", "views",
+    "quarantine", "memory-snapshots", "records", "seals", "stages", "starts", "trash", "unread", "verdicts", "views",
 )  # fmt: skip
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW

@@ -14,7 +14,7 @@ from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library
 from preheat.library.records.shared_fs import shared
 from preheat.library.records.unread_files import UnreadFiles
-from preheat.net.retry import RetryPolicy
+from preheat.net.retry import RetryPolicy, while_busy
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
@@ -196,7 +196,13 @@ def _fetch(
         fetch(need.to_fetch, way, library, policy, on_event, [source_finder(other, listed) for other in others])
         return
     try:
-        fetch(need.to_fetch, way, library, policy, on_event)
+        if others and source.patience is not None:
+            own = replace(policy, patience=source.patience)
+            while_busy(
+                lambda: fetch(lacking(library, need.wanted), way, library, own, on_event), policy.patience.lasting_s
+            )
+        else:
+            fetch(need.to_fetch, way, library, policy, on_event)
     except (HubError, IntegrityError) as error:
         if not others:
             raise

@@ -19,13 +19,15 @@ from preheat.verbs.scan import WARN
 class PullSource:
     """A hub to download a model from, and the model's ref at that hub; `name` is for display.
 
-    While an `only` source works, the others are not asked for the files that it has.
+    While an `only` source works, the others are not asked for the files that it has. `patience`: how long it is retried
+    while there are others, None for as long as the last one.
     """
 
     name: str
     hub: Hub
     ref: Ref
     only: bool = False
+    patience: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
