@@ -35,7 +35,6 @@ def main() -> None:
     report(speech, "40M" if trial else "1M", "proof-speech-webui-zh", "zh")
     report(chat, "40M" if trial else "4M", "proof-chat-page", "en")
     photograph("proof-speech-webui", 1100, dark=False)
-    photograph("proof-speech-webui", 1100, dark=False, height=900)
     photograph("proof-speech-webui-zh", 430, dark=True)
     photograph("proof-chat-page", 1100, dark=False)
 
@@ -74,17 +73,17 @@ def report(recipe: Path, rate: str, name: str, language: str) -> None:
         sys.exit(f"{name}: prove ended with status {done.returncode}; see {out.name}")
 
 
-def photograph(name: str, width: int, *, dark: bool, height: int = 0) -> None:
-    """Take a picture of a page, as long as it is, or of its top alone."""
+def photograph(name: str, width: int, *, dark: bool) -> None:
+    """Take a picture of a page, as long as it is."""
     with chromium("127.0.0.1") as page:
-        size = {"width": width, "height": height or 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         page.tell("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         page.tell("Emulation.setEmulatedMedia", features=[scheme])
         page.open((REPORTS / f"{name}.html").as_uri())
         page.until("document.querySelector('svg') !== null")
-        taken = page.tell("Page.captureScreenshot", format="png", captureBeyondViewport=not height)
-    picture = PICTURES / f"{name}{'-top' if height else ''}.png"
+        taken = page.tell("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    picture = PICTURES / f"{name}.png"
     picture.write_bytes(base64.b64decode(taken["data"]))
     print(f"{picture}: {picture.stat().st_size:,} bytes")
 
