@@ -1,4 +1,4 @@
-"""Photograph: the mirror's page at work, for docs/mirror.md: docs/pictures/mirror-page.png. Needs chromium, chromedriver.
+"""Photograph: the mirror's page at work, for docs/mirror.md: docs/pictures/mirror-page.png. Needs chromium.
 
     .venv/bin/python -m docs.photograph
 
