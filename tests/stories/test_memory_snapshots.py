@@ -54,6 +54,16 @@ def test_another_variable_or_another_model_is_a_new_start(page: SavedPage, model
     assert blob.stat().st_size == (model / "model.safetensors").stat().st_size
 
 
+def test_a_model_that_is_gone_from_the_library_is_named_and_the_snapshot_stays(page: SavedPage) -> None:
+    with page.running("memory snapshot made"):
+        pass
+    next(path for path in (page.preheat.library / "blobs/sha256").rglob("*") if path.is_file()).unlink()
+    told = page.preheat("run", str(page.folder))
+    assert told.status == 5
+    assert "preheat pull" in told.err
+    assert len(page.preheat("ls", "--json").last["memory_snapshots"]) == 1
+
+
 def test_prune_removes_snapshots_only_when_asked_to(page: SavedPage) -> None:
     with page.running("memory snapshot made"):
         pass

@@ -109,6 +109,7 @@ class Frozen:
         self.first = ""
         self.idle_after_s = 0.0
         self.criu = CRIU
+        self.ready = ""  # its page
 
     @contextmanager
     def start(self, front: str = "") -> Iterator["Supervised"]:
@@ -118,7 +119,7 @@ class Frozen:
             (*command, str(self.watched)),
             env={**os.environ, "PREHEAT_CRIU": self.criu},
             cwd=str(self.program.parent),
-            ready=f"http://127.0.0.1:{'{port}' if front else self.port}/",
+            ready=self.ready or f"http://127.0.0.1:{'{port}' if front else self.port}/",
         )
         policy = MemoryPolicy(
             str(self.snapshots), self.identity, self.first, 30.0, self.idle_after_s, (str(self.program.parent),)
