@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
@@ -94,9 +95,23 @@ def why_not(environ: Mapping[str, str]) -> str:
 
 
 def require_permission() -> None:
-    """Raise CannotFreeze unless this user is root, or may create the user namespace in which CRIU has what it needs."""
+    """Raise CannotFreeze unless this user is root, or may create the user namespace in which CRIU has what it needs.
+
+    Below a seccomp filter, neither helps: seccomp(2) has no way to save one, and PTRACE_O_SUSPEND_SECCOMP of ptrace(2)
+    is refused to a process that has one itself.
+    """
+    if _is_filtered():
+        raise CannotFreeze("a seccomp filter applies to this process, as in most containers, and CRIU cannot save that")
     if os.geteuid() != 0 and not namespaces.permits_own_user():
-        raise CannotFreeze("this system does not permit user namespaces, and without them, CRIU needs root")
+        raise CannotFreeze(
+            "this system does not permit user namespaces with a /proc of their own, and without them, CRIU needs root"
+        )
+
+
+def _is_filtered() -> bool:
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
+        return any(line.split() == ["Seccomp:", "2"] for line in lines)
+    return False
 
 
 def machine_identity(criu: Criu) -> str:

@@ -46,7 +46,7 @@ def compose_service(
     if port.number is None:
         on_event(Noted("ports", f"none: {recipe.name} names no port; in [app]: port = 7860"))
     if recipe.memory_snapshot:
-        said = "left out: in a container, CRIU would lack privileges; a systemd service can use it"
+        said = "left out: CRIU works in no container with a seccomp filter; a systemd service can use it"
         on_event(Noted("memory_snapshot", said))
     python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
     service = Service(
