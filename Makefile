@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -120,6 +120,9 @@ bench-build: setup ## build beside docker, podman, buildah and umoci, and the fl
 
 bench-registry: setup ## pull from an image in a registry beside skopeo; two minutes
 	$(RUN) -m benchmarks.bench_registry
+
+bench-stores: setup ## push and pull of an object store beside rclone and aws, from a real server over TLS; five minutes
+	$(RUN) -m benchmarks.bench_stores
 
 guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 	$(RUN) -c "from pathlib import Path; from preheat.deploy.guard_zip import write_guard_zip; write_guard_zip(Path('dist/guard.pyz'))"

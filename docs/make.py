@@ -74,7 +74,8 @@ library that cannot be written, notes of running apps and mirrors, journals of f
 Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name; `run`, `prove`,
 `doctor` and `serve-config systemd` the CRIU of [memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names;
 `fold` the variables in its [table of apps](fold.md#apps-and-the-links-that-are-safe-for-each). `build` writes archives
-for podman and docker to `TMPDIR` (default `/var/tmp`).
+for podman and docker to `TMPDIR` (default `/var/tmp`). `push` and `pull --from` log in to
+[object stores](stores.md#logins) by the variables of their services.
 
 ## Behind a proxy
 

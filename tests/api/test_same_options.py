@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[Callable[..., object], ...]] = {
     "fold": (api.fold, api.plan_fold, api.unfold, api.watch_fold),
     "export": (api.export, api.plan_export),
     "import": (api.import_bundle,),
+    "push": (api.push, api.plan_push),
 }
 # Verbs that print what a file or a value of the API has already.
 WITHOUT = {
@@ -130,6 +131,7 @@ EXCEPTIONS = {
     ("fold", "watch"): "watch_fold",
     ("fold", "yes"): "plan_fold",
     ("export", "dry_run"): "plan_export",
+    ("push", "dry_run"): "plan_push",
 }
 EVERYWHERE = {"help", "library", "json", "events", "verbosity"}
 

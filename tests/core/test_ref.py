@@ -45,7 +45,7 @@ def test_parsing_and_formatting_a_ref_are_inverse(text: str, said: str, slug: st
             "hf:a/..",
             "a/b@..",
             "a/b@x y",
-            "s3://bucket",
+            "s4://bucket",
             "file:",
             "a--b/c",
             "a/b@-\x00",

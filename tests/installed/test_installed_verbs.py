@@ -176,6 +176,13 @@ def test_a_bundle_is_carried_to_another_library(installed: Preheat) -> None:
     assert told.last["new"] > 9_000_000
 
 
+def test_a_push_names_the_extra_that_it_needs(installed: Preheat) -> None:
+    assert installed("pull", "acme/tiny").status == 0
+    told = installed("push", "s3://models/team", "acme/tiny")
+    assert told.status == 2
+    assert "pip install 'preheat[stores]'" in told.err
+
+
 def test_model_folders_are_shown(installed: Preheat, model: Path) -> None:
     told = installed("fold", "--also", str(model), "--json")
     assert told.status == 0, told.err

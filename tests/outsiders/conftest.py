@@ -31,10 +31,10 @@ def outsider() -> Outsider:
     The environment is created once, and reused while the requirements are the same. If no package index can be reached,
     the test is skipped.
     """
-    return _environment
+    return environment
 
 
-def _environment(*requirements: str) -> Path:
+def environment(*requirements: str) -> Path:
     wanted = "\n".join((f"python {sys.version}", *requirements)) + "\n"
     name = requirements[0].replace("==", "-").replace("/", "-")
     home = _KEPT / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"

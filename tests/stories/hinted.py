@@ -79,7 +79,7 @@ FOLLOWED = {
         "tests.stories.test_memory_snapshots",
         "test_the_second_start_restores_the_first_and_reads_its_model_from_the_library",
     ),
-    "preheat pull MODEL --from docker://{}": (
+    "preheat pull MODEL --from {}": (
         "tests.stories.test_pull_from_images",
         "test_without_a_lock_the_image_lists_the_files",
     ),

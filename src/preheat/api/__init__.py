@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preheat.api.bundling import export, import_bundle, plan_export
+from preheat.api.carrying.bundling import export, import_bundle, plan_export
+from preheat.api.carrying.pushing import plan_push, push
 from preheat.api.plans import execute, plan_adopt, plan_build, plan_fold, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
-from preheat.api.upkeep import ls, pin, prune, remove, status, unpin, verify
+from preheat.api.upkeep import ls, pin, prune, remove, status, unfold, unpin, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from preheat.verbs.building.image_plan import ImagePlan
     from preheat.verbs.folding.fold import Folded
     from preheat.verbs.folding.fold_plan import FoldPlan
-    from preheat.verbs.folding.unfold import Unfolded
     from preheat.verbs.staging.make_room import Removed
     from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
@@ -71,11 +71,13 @@ __all__ = [
     "plan_fold",
     "plan_prune",
     "plan_pull",
+    "plan_push",
     "plan_remove",
     "plan_view",
     "prove",
     "prune",
     "pull",
+    "push",
     "release",
     "remove",
     "replay",
@@ -271,15 +273,6 @@ def fold(*also: Folder, copy: bool = False, settle_s: float = 0.0, session: Sess
     """
     session = session or Session()
     return execute(plan_fold(*also, copy=copy, settle_s=settle_s, session=session), session=session)
-
-
-def unfold(*, session: Session | None = None) -> Unfolded:
-    """Restore every file that this user has folded: its bytes, mode, group and times. Raise NoSpace."""
-    from preheat.api.plans import fold_journal
-    from preheat.verbs.folding.unfold import unfold as restore
-
-    session = session or Session()
-    return restore(session.library, fold_journal(session), session.on_event)
 
 
 def watch_fold(

@@ -11,13 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.api.addresses.endpoints import origin, read_endpoints, read_token
+from preheat.api.addresses.endpoints import origin, read_endpoints, read_tokens
+from preheat.api.addresses.store_secrets import store_secrets
 from preheat.api.settings import Settings
-from preheat.config import CA_FILES, Config, read_config
+from preheat.config import Config, read_config
 from preheat.core.errors import CheckFailed, UsageError, did_you_mean
 from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
+    from preheat.api.carrying.object_stores import ObjectStores
     from preheat.api.image_stores import ImageStores
     from preheat.core.events import Event, Listener
     from preheat.core.ref import Ref
@@ -97,18 +99,11 @@ class Session:
 
     def network_settings(self, connections: int) -> NetworkSettings:
         """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
-        from preheat.disk.regular_file import open_regular, why
+        from preheat.api.addresses.ca_file import read_ca_file
         from preheat.net.http import NetworkSettings
 
         settings, config = self.settings, self.config
-        if config.ca_file is not None:
-            try:
-                open_regular(config.ca_file).close()
-            except OSError as error:
-                raise UsageError(
-                    f"the CA file {config.ca_file} cannot be read: {why(error)}",
-                    hint=f"check {' and '.join(CA_FILES)}",
-                ) from error
+        read_ca_file(config.ca_file)  # raises if it cannot be read
         return NetworkSettings(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
@@ -161,6 +156,13 @@ class Session:
         return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
     @functools.cached_property
+    def object_stores(self) -> ObjectStores:
+        """Return what opens object stores."""
+        from preheat.api.carrying.object_stores import ObjectStores
+
+        return ObjectStores(self)
+
+    @functools.cached_property
     def image_stores(self) -> ImageStores:
         """Return what opens the images that are sources of files."""
         from preheat.api.image_stores import ImageStores
@@ -179,16 +181,12 @@ class Session:
     @functools.cached_property
     def _tokens(self) -> dict[tuple[str, str, int], str]:
         """Return the tokens from the settings, by origin."""
-        tokens = {}
-        for words in self.settings.tokens_for:
-            url, _, place = words.rpartition("=")
-            tokens[origin(url)] = read_token(words, url, place, self.config.environ)
-        return tokens
+        return read_tokens(self.settings.tokens_for, self.config.environ)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """List all tokens of this session; they must not appear in any output."""
-        return (*self.config.tokens.values(), *self._tokens.values())
+        return (*self.config.tokens.values(), *self._tokens.values(), *store_secrets(self.config.environ))
 
     @functools.cached_property
     def permissions(self) -> Permissions:

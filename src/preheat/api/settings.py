@@ -33,8 +33,8 @@ class Settings:
     `replace`: move conflicting files in a view's folder aside. `keep`: leave them, and place the rest. Without either,
     conflicting files are an error.
     `allowed_places`: folders outside the app's folder where views may be placed.
-    `images`: images in registries (`docker://REGISTRY/REPOSITORY@sha256:HEX`) that are asked for files before the hubs.
-    `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
+    `images`: object stores (`s3://BUCKET/PREFIX`) and images (`docker://REGISTRY/REPOSITORY@sha256:HEX`) that are asked
+    for files before the hubs. `plain_http`: registries and stores to connect to without TLS, as HOST or HOST:PORT.
     `adopt`: pulls take files from other programs' caches instead of downloading them.
 
     Raise UsageError for invalid values.

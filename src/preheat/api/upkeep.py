@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from preheat.core.snapshot import File, Snapshot
     from preheat.library.library import Library
     from preheat.library.upkeep.usage import Survey
+    from preheat.verbs.folding.unfold import Unfolded
     from preheat.verbs.upkeep.remove import Removal
     from preheat.verbs.upkeep.status import RecipeStatus, Status
     from preheat.verbs.upkeep.verify import VerifyResult
@@ -154,3 +155,12 @@ def _mender(session: Session) -> Callable[[Snapshot, File], None]:
         pull(session.sources(need), session.library, session.policy, session.on_event, FileSelection(need.files))
 
     return mend
+
+
+def unfold(*, session: Session | None = None) -> Unfolded:
+    """Restore every file that this user has folded: its bytes, mode, group and times. Raise NoSpace."""
+    from preheat.api.plans import fold_journal
+    from preheat.verbs.folding.unfold import unfold as restore
+
+    session = session or Session()
+    return restore(session.library, fold_journal(session), session.on_event)

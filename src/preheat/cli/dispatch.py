@@ -19,7 +19,7 @@ from preheat.disk.regular_file import open_to_write, why
 from preheat.library.blobs.disk_errors import disk_trouble
 
 _UPKEEP = frozenset(
-    ("adopt", "export", "fold", "import", "ls", "pin", "prune", "rm", "show", "status", "unpin", "verify")
+    ("adopt", "export", "fold", "import", "ls", "pin", "prune", "push", "rm", "show", "status", "unpin", "verify")
 )
 
 

@@ -13,8 +13,9 @@ from preheat.core.errors import UsageError
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"
-MADE, ZIP, TAR = "made", "zip", "tar"
-IMAGE = "oci"
+MADE, ZIP, TAR, IMAGE = "made", "zip", "tar", "oci"
+S3, GCS, AZURE = STORES = ("s3", "gs", "az")
+SOURCES = (IMAGE, *STORES)  # these have no models of their own, and are named in `same` or --from
 ARCHIVES = (ZIP, TAR)  # each names the members of an archive at a URL, which the library stores instead of the archive
 
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
@@ -41,12 +42,16 @@ _SIGNED = (
 )
 
 # Its parts are checked by oci.model.image_name when the image is opened.
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*/[a-z0-9][a-z0-9._/-]*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9.:-]*/[a-z0-9][a-z0-9._/-]*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+STORE_PATH = r"//[A-Za-z0-9][A-Za-z0-9._-]{1,253}(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~=@+-]+)*"
+_STORE = (STORE_PATH, "a place in an object store", "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")
+_SOURCES = dict.fromkeys(STORES, _STORE)
+_SOURCES[IMAGE] = (_IMAGE, "an image in a registry", "oci:REGISTRY/REPOSITORY@sha256:HEX")
 
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
 # What stands before the name in addresses of Hugging Face: fsspec's, git's and the site's.
 _FORMS = re.compile(r"^(?:hf://|(?:https?://)?(?:git@)?(?:www\.)?(?:huggingface\.co|hf\.co)[/:])")
-_MADE_HINT = "made:APP/NAME, as `preheat trace` writes it"
+_MADE_HINT, _URL_HINT = "made:APP/NAME, as `preheat trace` writes it", "https://host/file#sha256=HEX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Ref:
 
     For the hub `url`, the repository is the address including `#sha256=`, which also pins it. For `zip` and `tar` it is
     the address of an archive, and the files are the archive's members. `made` names what an app's first start wrote.
-    For `oci` it is an image, which is only a source of other models' files.
+    For `oci` it is an image, for `s3`, `gs` and `az` a bucket: they are only sources of other models' files.
     """
 
     hub: str
@@ -79,12 +84,11 @@ class Ref:
                 return cls(scheme, MODEL, archive.repo, archive.revision)
             case "made":
                 return cls._parse_made(text, rest)
-            case "oci":
-                if not _IMAGE.fullmatch(rest):
-                    raise UsageError(
-                        f"{text!r} is not an image in a registry", hint="oci:REGISTRY/REPOSITORY@sha256:HEX"
-                    )
-                return cls(IMAGE, MODEL, rest)
+            case _ if scheme in _SOURCES:
+                form, what, hint = _SOURCES[scheme]
+                if not re.fullmatch(form, rest):
+                    raise UsageError(f"{text!r} is not {what}", hint=hint)
+                return cls(scheme, MODEL, rest)
             case "file":
                 if any(0xD800 <= ord(letter) < 0xE000 for letter in rest):
                     raise UsageError(f"{text!r} names a folder whose name is not UTF-8", hint="rename it")
@@ -126,11 +130,9 @@ class Ref:
             parts = urlsplit(address)
             host, port = parts.hostname or "", parts.port
         except (ValueError, UsageError) as error:
-            raise UsageError(
-                f"{text!r} is not an address with a digest", hint="https://host/file#sha256=HEX"
-            ) from error
+            raise UsageError(f"{text!r} is not an address with a digest", hint=_URL_HINT) from error
         if algorithm != SHA256 or not re.fullmatch(r"[!-~]+", address) or "\\" in address or not host or port == 0:
-            raise UsageError(f"{text!r} is not an address with a digest", hint="https://host/file#sha256=HEX")
+            raise UsageError(f"{text!r} is not an address with a digest", hint=_URL_HINT)
         if parts.username is not None or any(re.fullmatch(_SIGNED, name) for name, _ in parse_qsl(parts.query)):
             # The message omits the address, since it contains a secret.
             raise UsageError(
@@ -138,8 +140,8 @@ class Ref:
                 hint="use an address without one; for files that require a token, use hf: or ms:",
             )
         if not _file_name(parts.path):
-            raise UsageError(f"{text!r} names no file", hint="https://host/file#sha256=HEX")
-        if parts.scheme == "http" and not _near(host):
+            raise UsageError(f"{text!r} names no file", hint=_URL_HINT)
+        if parts.scheme == "http" and not is_near(host):
             raise UsageError(f"{text!r} is not encrypted, and not in the local network", hint="https://…")
         return cls(URL, MODEL, f"{address}#{digest.algorithm}={digest.hex}", digest.hex[:40])
 
@@ -147,7 +149,7 @@ class Ref:
         match self.hub:
             case "url":
                 return self.repo
-            case "zip" | "tar" | "file" | "oci":
+            case "zip" | "tar" | "file" | "oci" | "s3" | "gs" | "az":
                 return f"{self.hub}:{self.repo}"
         prefix = "" if self.kind == MODEL else f"{self.kind}s/"
         revision = "" if self.revision == self.branch else f"@{self.revision}"
@@ -213,9 +215,7 @@ def read_path(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(
-            f"{text!r} begins with ~, but there is no such home folder", hint="use an absolute path"
-        ) from error
+        raise UsageError(f"{text!r} begins with ~, but there is no such home folder", hint="use a full path") from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -260,7 +260,7 @@ def _file_name(path: str) -> str:
     return "" if hostile else name
 
 
-def _near(host: str) -> bool:
+def is_near(host: str) -> bool:
     """Whether a host is this machine or, judged by its address or name, in the local network."""
     try:
         return ipaddress.ip_address(host).is_private

@@ -8,7 +8,7 @@ from shlex import quote
 import msgspec
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import ARCHIVES, IMAGE, MADE, URL, Ref
+from preheat.core.ref import ARCHIVES, IMAGE, MADE, SOURCES, URL, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.places import Places, split_place
@@ -264,8 +264,9 @@ def check_need(need: Need, depends: Depends | None, where: Where) -> None:
         raise Misread(f"{need.unpack!r} is not a kind of archive: {', '.join(ARCHIVES)}", (*where, "unpack"))
     if need.unpack and (need.ref.hub != URL or need.same):
         raise Misread("only the archive at an https://…#sha256=HEX can be unpacked", (*where, "unpack"))
-    if need.ref.hub == IMAGE:
-        raise Misread("an image is only a source of other models' files: name it in `same`", (*where, "ref"))
+    if need.ref.hub in SOURCES:
+        kind = "an image" if need.ref.hub == IMAGE else "an object store"
+        raise Misread(f"{kind} is only a source of other models' files: name it in `same`", (*where, "ref"))
     if need.ref.hub in ARCHIVES:
         raise Misread(f'write unpack = "{need.ref.hub}", and the archive\'s address as ref', (*where, "ref"))
     if need.link and need.link not in LINKS:

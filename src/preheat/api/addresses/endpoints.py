@@ -40,7 +40,16 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower().rstrip("."), port
 
 
-def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> str:
+def read_tokens(typed: Sequence[str], environ: Mapping[str, str]) -> dict[tuple[str, str, int], str]:
+    """Read the tokens of `URL=env:VARIABLE` and `URL=file:PATH` words, by origin. Raise UsageError as `_read_token`."""
+    tokens = {}
+    for words in typed:
+        url, _, place = words.rpartition("=")
+        tokens[origin(url)] = _read_token(words, url, place, environ)
+    return tokens
+
+
+def _read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> str:
     """Read the token for `url` from a variable or a file. Raise UsageError, which does not contain the token."""
     kind, _, name = place.partition(":")
     if not url.startswith(("http://", "https://")) or kind not in ("env", "file") or not name:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import IMAGE, MADE, hub_of_host
+from preheat.core.ref import IMAGE, MADE, SOURCES, STORES, hub_of_host
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Need
     from preheat.verbs.pull_sources import PullSource
 
+PLACES = (*STORES, "https", "http")  # how the name of an object store begins
+
 
 def sources_of(need: Need, session: Session) -> list[PullSource]:
     """List the sources of a need: its hub's endpoints, then those of its alias repositories.
 
-    The images that the user named come first, and those of the need last.
+    The images and object stores that the user named come first, and those of the need last.
     A made need has the library first, then preheat mirrors. An unpacked one has its server first, then mirrors and the
     library, which may have its members.
     """
     from preheat.verbs.pull_sources import PullSource
 
-    if need.ref.hub == IMAGE:
-        raise UsageError(
-            f"{need.ref} is an image, not a model", hint=f"preheat pull MODEL --from docker://{need.ref.repo}"
-        )
+    if need.ref.hub in SOURCES:
+        kind = "an image" if need.ref.hub == IMAGE else "an object store"
+        raise UsageError(f"{need.ref} is {kind}, not a model", hint=f"preheat pull MODEL --from {_words(need.ref)}")
     found = [
         PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref)
         for ref in (need.ref, *need.same)
-        if ref.hub != IMAGE
+        if ref.hub not in SOURCES
         for endpoint in _endpoints(ref, session)
     ]
     images = _images(need, session)
@@ -77,19 +78,30 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
 
 
 def _images(need: Need, session: Session) -> list[PullSource]:
-    """List the images that the user named, and those of the need, as sources of its files."""
+    """List the images and object stores that the user named, and those of the need, as sources of its files."""
     named = dict.fromkeys(session.settings.images, True)
-    named |= {f"docker://{ref.repo}": False for ref in need.same if ref.hub == IMAGE}
-    if not named:
-        return []
-    from preheat.verbs.image_sources.image_hub import ImageHub
+    named |= {_words(ref): False for ref in need.same if ref.hub in SOURCES}
+    return [_named_source(words, need, session, only=only) for words, only in named.items()]
+
+
+def _named_source(words: str, need: Need, session: Session, *, only: bool) -> PullSource:
     from preheat.verbs.pull_sources import PullSource
 
-    opened = ((session.image_stores.weights(name), only) for name, only in named.items())
-    return [
-        PullSource(one.name, ImageHub(one, None if need.partly else need.locked), need.stored, only)
-        for one, only in opened
-    ]
+    locked = None if need.partly else need.locked
+    if words.partition(":")[0] in PLACES:
+        from preheat.verbs.stores.store_hub import StoreHub
+
+        store = session.object_stores.reads(words)
+        return PullSource(store.name, StoreHub(store, locked, need.files), need.stored, only)
+    from preheat.verbs.image_sources.image_hub import ImageHub
+
+    image = session.image_stores.weights(words)
+    return PullSource(image.name, ImageHub(image, locked), need.stored, only)
+
+
+def _words(ref: Ref) -> str:
+    """Return the words of --from for an image or an object store in a recipe."""
+    return f"docker://{ref.repo}" if ref.hub == IMAGE else str(ref)
 
 
 def _endpoints(ref: Ref, session: Session) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Options of `export` and `import`."""
+"""Options of `export`, `import` and `push`."""
 
 import argparse
 
-from preheat.cli.options.connection_options import add_scan_option
+from preheat.cli.options.connection_options import add_connection_options, add_plain_http_option, add_scan_option
 
 
 def export(verb: argparse.ArgumentParser) -> None:
@@ -40,6 +40,26 @@ def import_(verb: argparse.ArgumentParser) -> None:
     add_scan_option(verb)
 
 
+def push(verb: argparse.ArgumentParser) -> None:
+    """Add the options of `push`."""
+    verb.add_argument("to", metavar="STORE", help="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")
+    verb.add_argument(
+        "what",
+        nargs="*",
+        metavar="REF|APP",
+        help="a model in the library, a built-in recipe, or a preheat.toml (default: the one here)",
+    )
+    verb.add_argument(
+        "--dry-run", action="store_true", help="show what the store has and what would be sent; write nothing"
+    )
+    add_plain_http_option(verb)
+    add_connection_options(verb)
+    verb.add_argument(
+        "--connections", type=int, default=16, metavar="N", help="maximum connections, up to 16 (default 16)"
+    )
+    verb.add_argument("--limit-rate", metavar="RATE", help="maximum total upload rate in bytes per second: 50M")
+
+
 BUNDLE_VERBS = (
     (
         "export",
@@ -59,5 +79,15 @@ BUNDLE_VERBS = (
   preheat import /media/usb/webui.tar
   preheat import whisper.tar.*                   all pieces
   preheat import webui.tar --recipes ./apps      also write ./apps/webui/preheat.toml""",
+    ),
+    (
+        "push",
+        "send models and apps from the library to an object store, for other machines",
+        push,
+        """\
+  preheat push s3://models/team                  the app in ./preheat.toml
+  preheat push s3://models/team openai/whisper-tiny.en --dry-run
+  preheat pull preheat.toml --from s3://models/team      on the other machines
+  preheat push gs://models preheat.toml --limit-rate 50M""",
     ),
 )

@@ -24,6 +24,17 @@ def add_connection_options(verb: argparse.ArgumentParser, connections: int = 8, 
     verb.set_defaults(connections=connections)
 
 
+def add_plain_http_option(verb: argparse.ArgumentParser) -> None:
+    """Add the option of a verb that connects to registries or object stores."""
+    verb.add_argument(
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="connect to this registry or object store without TLS; repeatable",
+    )
+
+
 def add_hub_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of a verb that sends requests to hubs."""
     add_connection_options(verb)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.options.connection_options import add_download_options
+from preheat.cli.options.connection_options import add_download_options, add_plain_http_option
 
 
 def pull(verb: argparse.ArgumentParser) -> None:
@@ -29,18 +29,13 @@ def pull(verb: argparse.ArgumentParser) -> None:
         dest="images",
         action="append",
         default=[],
-        metavar="IMAGE",
-        help="take the files from an image: docker://REGISTRY/REPOSITORY@sha256:HEX, or in a file, as build writes it: "
-        "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE; the hubs are asked only for models that it lacks; "
-        "repeatable",
+        metavar="PLACE",
+        help="take the files from an object store, as push fills it: s3://BUCKET/PREFIX, gs://…, az://…, or "
+        "https://HOST/PREFIX if anyone can read it; or from an image: docker://REGISTRY/REPOSITORY@sha256:HEX, or in a "
+        "file, as build writes it: oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE; the hubs are asked only for "
+        "models that it lacks; repeatable",
     )
-    verb.add_argument(
-        "--plain-http",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="connect to this registry without TLS; repeatable",
-    )
+    add_plain_http_option(verb)
     verb.add_argument(
         "--dry-run",
         action="store_true",

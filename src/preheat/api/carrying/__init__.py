@@ -1,0 +1,1 @@
+"""Carry models to other machines: in bundles, and through object stores."""

@@ -1,0 +1,32 @@
+"""Native call: run a call that blocks in native code so that Ctrl-C is not delayed until it returns."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+_GLANCE_S = 0.2  # an indefinite wait may miss a signal
+Answer = TypeVar("Answer")
+
+
+def interruptible(ask: Callable[[], Answer]) -> Answer:
+    """Return `ask()`. In the main thread, which gets the signals, wait for another thread that calls it."""
+    if threading.current_thread() is not threading.main_thread():
+        return ask()
+    done: queue.SimpleQueue[tuple[bool, Answer | None, BaseException | None]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            done.put((True, ask(), None))
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread
+            done.put((False, None, error))
+
+    threading.Thread(target=call, name="store", daemon=True).start()
+    while True:
+        try:
+            _, answer, error = done.get(timeout=_GLANCE_S)
+        except queue.Empty:
+            continue
+        if error is not None:
+            raise error
+        return answer  # type: ignore[return-value] # what `ask` returned, which may be None

@@ -1,0 +1,1 @@
+"""Object stores: `push`, which fills them, and stores as sources of models' files: `pull --from`."""
