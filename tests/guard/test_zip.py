@@ -74,7 +74,7 @@ def test_a_missing_or_non_executable_command_is_fatal_at_once(tmp_path: Path) ->
     (tmp_path / "text").write_text("no program")
     assert "no such command" in guard("--", "nowhere-to-be-found").stderr
     done = guard("--", str(tmp_path / "text"))
-    assert (done.returncode, "Permission denied" in done.stderr) == (7, True)
+    assert (done.returncode, "it is not executable" in done.stderr) == (7, True)
 
 
 def test_a_taken_address_is_reported_with_its_owner() -> None:

@@ -37,7 +37,7 @@ def test_a_program_of_another_machine_is_one_clear_error(foreign: Preheat, words
     told = foreign(*words)
     assert told.status in (7, 126), told.err
     assert f"it is for {OTHER[1]}, and this machine is {HERE}" in told.err
-    assert "install it for this machine, or change the command" in told.err
+    assert "the command needs a program that this machine can start" in told.err
     assert "Traceback" not in told.err
     assert not (foreign.folder / "new.toml").exists()
 

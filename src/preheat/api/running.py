@@ -158,10 +158,10 @@ def _require_script(recipe: Recipe, environ: Mapping[str, str]) -> None:
     """Raise UsageError if the script of the app's command does not exist: each start would fail."""
     script = missing_script(environ, recipe.folder, recipe.command)
     if script:
-        raise UsageError(
-            f"{recipe.name} cannot be started: {recipe.folder / script} does not exist",
-            hint=f"a recipe does not contain the app's own code: copy the app's folder to {recipe.folder}",
-        )
+        hint = f"a recipe does not contain the app's own code: copy the app's folder to {recipe.folder}"
+        if recipe.path is None:
+            hint = "change to the app's folder, or correct the name"
+        raise UsageError(f"{recipe.name} cannot be started: {recipe.folder / script} does not exist", hint=hint)
 
 
 def _supervise(

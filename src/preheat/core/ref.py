@@ -290,6 +290,7 @@ def _meant(text: str) -> str:
     if text.startswith(("./", "../", "/", "~")):
         return f"for a folder: file:{text}; "
     name = _FORMS.sub("", text.strip()).removesuffix(".git").strip("/")
+    name = re.sub("(?i)^(hf|ms):(//)?", lambda found: f"{found[1].lower()}:", name)
     hub, colon, rest = name.partition(":")
     if colon and "/" in hub:
         name = f"{hub}@{rest}"  # as docker and ollama name tags

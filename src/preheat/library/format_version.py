@@ -43,9 +43,11 @@ def require_known_format(root: Path) -> None:
 
 
 def _require_no_other_files(root: Path) -> None:
-    """Raise UsageError for a folder with entries that no library has: its folders would be scattered among them."""
+    """Raise UsageError for a file, and for a folder with entries that no library has, among which its own would be."""
     try:
         others = sorted(entry.name for entry in os.scandir(root) if not _belongs(entry.name))
+    except NotADirectoryError as error:
+        raise UsageError(f"{root} is a file, not a folder", hint="choose a folder with --library") from error
     except OSError:
         return
     if others:

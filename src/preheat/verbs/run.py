@@ -166,6 +166,8 @@ def _hint(app: App, outcome: Outcome) -> str:
         from preheat.guard.process.program_file import HINT
 
         return HINT
+    if "no such command" in outcome.reason:
+        return "is it installed, and on this shell's PATH? is the app's environment active?"
     if outcome.starts and not outcome.tail:
         return f"try it by hand: {' '.join(app.command)}"
     return "the last lines of its output are above" if outcome.tail else "is the command right?"

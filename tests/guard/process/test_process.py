@@ -135,7 +135,7 @@ def test_a_missing_command_cannot_start() -> None:
 
 def test_a_file_that_is_no_program_cannot_start(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
-    with pytest.raises(CannotStart, match="Permission denied") as caught:
+    with pytest.raises(CannotStart, match=r"it is not executable; to make it so: chmod \+x /") as caught:
         Process(App((str(tmp_path / "text"),)))
     assert caught.value.status == 126
 

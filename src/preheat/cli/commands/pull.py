@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Names of files rather than of models.
 _FILE = re.compile(r"\.(json|bin|safetensors|txt|pth?|ckpt|onnx|model|ya?ml|md|py|gguf|wav|zip|npz|h5)$", re.IGNORECASE)
+# A path in a model, such as acme/tiny/config.json.
+_IN_MODEL = re.compile(r"((?:hf:|ms:)?(?!datasets/|models/|spaces/)[\w.-]+/[\w.-]+)/([^@#]+)")
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -31,14 +33,14 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
             f"no model and no app is named, and there is no {FILE_NAME} here",
             hint="preheat pull owner/name; to list the built-in apps: preheat recipes",
         )
-    asked = options.what or [FILE_NAME]
+    asked = list(dict.fromkeys(options.what)) or [FILE_NAME]
     what = [words if wiring.names_app(words) else _named(words, options) for words in asked]
     files = (*options.files, *(f"!{pattern}" for pattern in options.exclude))
     views = [_view_words(words, wiring) for words in _view_options(what, options)]
     try:
         plan = plan_all(what, wiring, files, views)
     except NotFound as error:
-        error.hint = _of_files(what) or error.hint
+        error.hint = _of_files(what) or _of_folder(what) or error.hint
         raise
     if options.dry_run:
         return _report(plan, wiring)
@@ -152,7 +154,12 @@ def _sentence(need: "NeedPlan") -> str:
 
 
 def _named(words: str, options: argparse.Namespace) -> str:
-    """Return a model's name with --repo-type and --revision. Raise UsageError if it has another revision."""
+    """Return a model's name with --repo-type and --revision.
+
+    Raise UsageError if it has another revision, or is the path of a file in a model.
+    """
+    if (path := _IN_MODEL.fullmatch(words)) and _FILE.search(words):
+        raise UsageError(f"{words} is a file of the model {path[1]}", hint=_of_files([path[1], path[2]]))
     if options.repo_type not in (None, "model"):
         hub, colon, rest = words.rpartition(":")
         words = f"{hub or 'hf'}:{options.repo_type}s/{rest}" if colon or rest.count("/") == 1 else words
@@ -168,6 +175,12 @@ def _of_files(what: list[str]) -> str:
     model, *others = what
     names = [words for words in others if _FILE.search(words)]
     return f"preheat pull {quote(model)}{''.join(f' --files {quote(one)}' for one in names)}" if names else ""
+
+
+def _of_folder(what: list[str]) -> str:
+    """Return the hint for a folder that was typed as if it were a model; empty if none was."""
+    folder = next((words for words in what if "/" not in words and Path(words).is_dir()), None)
+    return "" if folder is None else f"to pull the folder of that name: file:{quote(folder)}"
 
 
 def _view_options(what: list[str], options: argparse.Namespace) -> list[str]:

@@ -28,17 +28,20 @@ _SYSTEMS = (
     (b"\xca\xfe\xba\xbe", "macOS"),
 )
 _LOADER = 3  # PT_INTERP
-HINT = "install it for this machine, or change the command"
+HINT = "the command needs a program that this machine can start"
 _HEAD, _MOST_HEADERS, _LONGEST_PATH = 4096, 64, 4096
 
 
 def why_not_started(program: str, number: int, cwd: str | None, env: Mapping[str, str]) -> str:
     """Return why execve(2) of a program that exists failed with the error `number`; empty if that is not known."""
-    if number not in (errno.ENOEXEC, errno.ENOENT):
+    if number not in (errno.ENOEXEC, errno.ENOENT, errno.EACCES):
         return ""
     import shutil  # an app that starts does not wait for it
 
     path = os.path.join(cwd or ".", program) if os.sep in program else shutil.which(program, path=env.get("PATH"))
+    if number == errno.EACCES:
+        denied = path is not None and os.path.isfile(path) and not os.access(path, os.X_OK)
+        return f"it is not executable; to make it so: chmod +x {os.path.normpath(path)}" if path and denied else ""
     try:
         with open(path or "", "rb") as file:
             head = file.read(_HEAD)

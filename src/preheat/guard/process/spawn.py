@@ -206,7 +206,7 @@ def _start_error(app: App, words: list[bytes]) -> CannotStart:
 
     env = os.environ if app.env is None else app.env
     if why := why_not_started(app.command[0], number, app.cwd, env):
-        status = NOT_EXECUTABLE if number == errno.ENOEXEC else NOT_FOUND
+        status = NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE
         return CannotStart(f"{app.command[0]} cannot be started: {why}", status, HINT)
     if number in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(f"{app.command[0]}: there is no such command", NOT_FOUND)
