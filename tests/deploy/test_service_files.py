@@ -51,6 +51,14 @@ def test_systemd_waits_a_minute_longer_than_the_guard_and_leaves_restarts_to_it(
     assert "\nExecReload=kill -HUP $MAINPID\n" in unit(replace(USUAL, renews=True))
 
 
+def test_systemd_gives_up_on_an_app_whose_port_is_taken_and_waits_between_starts() -> None:
+    first, _, service = unit(USUAL).partition("[Service]")
+    values = dict(line.split("=", 1) for line in (first + service).splitlines() if "=" in line and line[0] != "#")
+    starts, within_s = int(values["StartLimitBurst"]), int(values["StartLimitIntervalSec"])
+    assert "StartLimitBurst" in first, "systemd ignores it in [Service]"
+    assert starts * int(values["RestartSec"]) * 4 < within_s + 1, "slow starts count too"
+
+
 def test_a_system_unit_has_its_user_and_a_user_unit_only_what_its_manager_can_apply() -> None:
     system = unit(replace(USUAL, user="joe")).splitlines()
     own = unit(replace(USUAL, user="")).splitlines()

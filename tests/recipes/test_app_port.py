@@ -1,11 +1,12 @@
 """App port: how a recipe says that its app takes a port, and what follows from another one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from preheat.core.errors import UsageError
-from preheat.recipes.app_port import at_port, usual_port
+from preheat.recipes.app_port import at_port, require_status_apart, usual_port
 from preheat.recipes.recipe import Recipe
 
 READY = "http://127.0.0.1:7860/"
@@ -51,3 +52,20 @@ def test_a_recipe_that_does_not_say_how_the_app_takes_its_port_is_refused() -> N
 
 def test_a_probe_of_another_port_stays() -> None:
     assert at_port(Recipe("a", Path("/app"), ("a", "{port}"), "tcp:9000", port=7860), 7861).ready == "tcp:9000"
+
+
+def test_the_status_page_has_a_port_of_its_own() -> None:
+    taken = "status page would both use port 7861"
+    for recipe, chosen, front in (
+        (TAKES, 7861, ""),
+        (replace(TAKES, port=7861), None, ""),
+        (TAKES, None, "0.0.0.0:7861"),
+        (Recipe("a", Path("/app"), ("a",), "http://127.0.0.1:7861/"), None, ""),
+    ):
+        with pytest.raises(UsageError, match=taken):
+            require_status_apart(recipe, chosen, front, "127.0.0.1:7861")
+        require_status_apart(recipe, chosen, front, "")
+    # The front chooses the app's own port, and `--port` another one than the recipe's.
+    require_status_apart(replace(TAKES, port=7861), None, ":7860", "127.0.0.1:7861")
+    require_status_apart(replace(TAKES, port=7861), 9000, "", "127.0.0.1:7861")
+    require_status_apart(Recipe("a", Path("/app"), ("a",)), None, "", "127.0.0.1:7860")

@@ -74,3 +74,6 @@ def test_a_port_that_the_app_does_not_take_or_that_is_taken_is_refused() -> None
             port_of(recipe, chosen)
         assert raised.value.hint == "--status 127.0.0.1:7862"
     assert container_port(TAKES, TAKES.command, "", 7861).number == 7861
+    with pytest.raises(UsageError) as raised:
+        container_port(TAKES, TAKES.command, "0.0.0.0:7861", 7861)
+    assert raised.value.hint == "--status 0.0.0.0:7862", "the hint keeps the address, which a kubelet must reach"

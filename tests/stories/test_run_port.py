@@ -60,6 +60,10 @@ def test_a_port_that_the_recipe_cannot_pass_on_is_refused(preheat: Preheat, usua
     failed(preheat("run", "--port", "7861"), 2, "talk does not say how the app takes its port", '"--port", "{port}"')
     failed(preheat("run", "--port", "70000"), 2, "70000 is not a port")
     failed(preheat("run", "--port", "7861", "--front", ":7860"), 2, "--port and --front exclude each other")
+    told = preheat("run", "--status", f"127.0.0.1:{usual}")
+    failed(
+        told, 2, f"the app and the guard's status page would both use port {usual}", f"--status 127.0.0.1:{usual + 1}"
+    )
 
 
 @pytest.fixture

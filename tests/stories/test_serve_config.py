@@ -159,8 +159,13 @@ def test_the_recipes_port_and_the_chosen_one_decide_in_both_files(preheat: Prehe
         built = preheat("serve-config", "compose", "--image", "x", "--built", "--front", "127.0.0.1:80", *words)
         assert f'      - "127.0.0.1:80:{port}"' in built.out
     assert " --port 9005\n" in preheat("serve-config", "systemd", "--port", "9005").out
-    taken = preheat("serve-config", "compose", "--port", "7861")
-    assert (taken.status, "--status 127.0.0.1:7862" in taken.err) == (2, True)
+    for kind in ("compose", "systemd"):
+        status = ("--status", "127.0.0.1:7861") if kind == "systemd" else ()
+        taken = preheat("serve-config", kind, "--port", "7861", *status)
+        assert (taken.status, "--status 127.0.0.1:7862" in taken.err) == (2, True)
+        assert preheat("serve-config", kind, "--port", "7861", "--status", "127.0.0.1:7862").status == 0
+    # Units of several apps on one machine must not share a port that nobody has chosen.
+    assert "--status" not in preheat("serve-config", "systemd", "--port", "7861").out
     both = preheat("serve-config", "systemd", "--port", "9005", "--front", ":9006")
     assert (both.status, "exclude each other" in both.err) == (2, True)
     (preheat.folder / "preheat.toml").write_text(recipe.replace("{port}", "8188"))

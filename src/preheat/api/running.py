@@ -17,7 +17,7 @@ from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
-from preheat.recipes.app_port import at_port, ready_at, usual_port
+from preheat.recipes.app_port import at_port, ready_at, require_status_apart, usual_port
 from preheat.recipes.app_python import missing_script
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
@@ -101,6 +101,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     """
     recipe = fitting(replace(recipe, ready=guarding.ready or recipe.ready), session.on_event)
     usual = usual_port(recipe)
+    require_status_apart(recipe, guarding.port, guarding.front, guarding.status)
     if guarding.front:  # it chooses the app's port itself, and replaces {port}
         alive = ready_at(guarding.alive, usual, PORT)
         recipe = replace(recipe, ready=ready_at(recipe.ready, usual, PORT))

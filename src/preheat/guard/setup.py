@@ -50,6 +50,7 @@ def keep(
         raise ValueError("--standby requires --front HOST:PORT: two instances cannot share one port")
     if stage.publish and stage.front:
         raise ValueError("--publish and --front exclude each other: the front listens where it is told to")
+    _require_apart(app, stage)
     systemd = take_systemd()
     if app.env is not None:
         app = replace(app, env=without_systemd(app.env))
@@ -114,6 +115,17 @@ def fronted(app: App, address: str) -> App:
     return replace(app, env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
 
 
+def _require_apart(app: App, stage: GuardSetup) -> None:
+    """Raise ValueError if the status page would use the port of the app or of its front."""
+    used = read_address(stage.status)[1] if stage.status else 0
+    if used and used in (read_address(stage.front)[1] if stage.front else _probed_port(app), stage.port):
+        raise ValueError(f"the app and the guard's status page would both use port {used}")
+
+
+def _probed_port(app: App) -> int | None:
+    return port_of(app.ready) if app.ready and PORT not in app.ready else None
+
+
 def _front(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> Front | None:
     if not stage.front:
         return None
@@ -146,8 +158,7 @@ def _with_hub(app: App, answers: str, closing: ExitStack, on_event: Callable[[Ev
 def _published(app: App, chosen: int, app_status: AppStatus, closing: ExitStack) -> PublishedPort:
     from preheat.guard.net.published_port import PublishedPort
 
-    probed = port_of(app.ready) if app.ready and PORT not in app.ready else None
-    port = chosen or probed
+    port = chosen or _probed_port(app)
     if not port:
         raise ValueError("--publish requires --port N, or a --ready probe with a port: http://127.0.0.1:7860/")
     published = PublishedPort(port, app_status.answer_waiting)

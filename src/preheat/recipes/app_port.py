@@ -56,6 +56,27 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
     )
 
 
+def listening_port(recipe: Recipe, chosen: int | None) -> int | None:
+    """Return the port at which an app listens if `chosen` is wanted; None if the recipe names none."""
+    return chosen or (usual_port(recipe) if takes_port(recipe) else fixed_port(recipe))
+
+
+def require_status_apart(recipe: Recipe, chosen: int | None, front: str, status: str) -> None:
+    """Raise UsageError if the status page, at the address `status`, would use the port of the app or of its front."""
+    public = front.rpartition(":")[2]
+    require_own_port(int(public) if public.isdecimal() else listening_port(recipe, chosen), status)
+
+
+def require_own_port(port: int | None, status: str) -> None:
+    """Raise UsageError if the guard's status page, at the address `status`, would use the app's port."""
+    host, _, used = status.rpartition(":")
+    if port is not None and used.isdecimal() and int(used) == port:
+        raise UsageError(
+            f"the app and the guard's status page would both use port {port}",
+            hint=f"--status {host}:{port + 1 if port < 65535 else port - 1}",
+        )
+
+
 def ready_at(probe: str, usual: int, chosen: int | str) -> str:
     """Return a probe of the port `usual` as one of the port `chosen`; a probe of another port stays as it is.
 

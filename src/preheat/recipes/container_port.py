@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from preheat.core.errors import UsageError
 from preheat.guard.model.app import PORT
 from preheat.guard.probes.probes import port_of
-from preheat.recipes.app_port import at_port, fixed_port, ready_at, takes_port, usual_port
+from preheat.recipes.app_port import at_port, listening_port, ready_at, require_own_port, takes_port, usual_port
 from preheat.recipes.recipe import Recipe
 
 
@@ -37,17 +36,13 @@ def container_port(recipe: Recipe, started: Sequence[str], status: str, chosen: 
     recipe = replace(recipe, command=tuple(started))
     here = at_port(recipe, chosen)
     if takes_port(recipe):
-        number: int | None = chosen or usual_port(recipe)
+        number = listening_port(recipe, chosen)
         ready = ready_at(recipe.ready, usual_port(recipe), PORT)
         options: tuple[str, ...] = ("--front", f"0.0.0.0:{number}")
     else:
-        number, ready = chosen or fixed_port(here), here.ready
+        number, ready = listening_port(here, chosen), here.ready
         options = () if number is None else _published(ready, number)
-    if number is not None and number == _port_at(status):
-        raise UsageError(
-            f"the app and the guard's status page would both use port {number}",
-            hint=f"--status 127.0.0.1:{number + 1 if number < 65535 else number - 1}",
-        )
+    require_own_port(number, status)
     return ContainerPort(number, ready, options)
 
 
@@ -57,8 +52,3 @@ def _published(ready: str, number: int) -> tuple[str, ...]:
     except ValueError:  # reported when the probe is parsed
         probed = None
     return ("--publish",) if probed == number else ("--publish", "--port", str(number))
-
-
-def _port_at(address: str) -> int | None:
-    port = address.rpartition(":")[2]
-    return int(port) if port.isdecimal() else None

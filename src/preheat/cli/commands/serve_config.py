@@ -27,6 +27,8 @@ from preheat.verbs.placing.allowed_places import require_inside
 _CLUSTERS = ("k8s", "kserve")
 _FOR_KSERVE = ("model_format", "node_group")
 _FOR_CLUSTERS = ("weights", "weights_image", "namespace", "report", *_FOR_KSERVE)
+# systemd needs no status page, and two units on one host would use the same port.
+_STATUS = {"systemd": "", "compose": "127.0.0.1:7861", "k8s": "0.0.0.0:7861", "kserve": "0.0.0.0:7861"}
 _KSERVE_WAYS = (IMAGE, NODE, VOLUME)
 
 
@@ -107,8 +109,9 @@ def _separate_user(options: argparse.Namespace) -> None:
 
 
 def _terms(options: argparse.Namespace) -> ServiceTerms:
-    status = options.status or ("0.0.0.0:7861" if options.kind in _CLUSTERS else "127.0.0.1:7861")
-    read_address(status)
+    status = options.status or _STATUS[options.kind]
+    if status:
+        read_address(status)
     if options.front:
         read_address(options.front)
     if options.kind == "systemd" and options.front and options.port is not None:

@@ -53,7 +53,9 @@ def _serve_config(verb: argparse.ArgumentParser, add_app: Add) -> None:
         "k8s: UID:GID (default 65534:65534); systemd, without NAME: a unit for systemctl --user",
     )
     verb.add_argument(
-        "--status", metavar="ADDR", help="the guard's status address (default 127.0.0.1:7861; k8s: 0.0.0.0:7861)"
+        "--status",
+        metavar="ADDR",
+        help="the guard's status address (default 127.0.0.1:7861; k8s: 0.0.0.0:7861; systemd: no status page)",
     )
     verb.add_argument(
         "--port", type=int, metavar="N", help="the app's port, in the container if there is one (default: the recipe's)"

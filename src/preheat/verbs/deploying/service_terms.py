@@ -18,7 +18,8 @@ _NOBODY = 65534
 class ServiceTerms:
     """Options of a service: addresses as `HOST:PORT`, times as typed (`10m`), and in seconds.
 
-    `front` is the public address, empty for the app's own. `port` is the app's port, None for the recipe's. `user` is
+    `status` is the status page's, empty for none. `front` is the public address, empty for the app's own. `port` is the
+    app's port, None for the recipe's. `user` is
     the user of the service; empty for the owner of the app's folder. `own`: the unit is one for `systemctl --user`.
     `image` is the container's image, empty for the one that fits the app; `built`: `preheat build` made it, so that the
     weights, the guard and the command are in it. `health_interval_s` is the time between two health checks.
