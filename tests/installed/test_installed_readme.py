@@ -17,7 +17,11 @@ from tests.installed.copies import ROOT
 from tests.installed.webui import answer, write_webui
 
 # Commands that work only in the source tree, and the test that runs them instead.
-OF_THE_CLONE = {"make demo": "tests/stories/test_demo.py", "make test": "what runs this test"}
+OF_THE_CLONE = {
+    "pipx install .": "tests/installed/copies.py installs it in this way too",
+    "make demo": "tests/stories/test_demo.py",
+    "make test": "what runs this test",
+}
 # Verbs that run until they are stopped.
 LASTING = ("run", "mirror")
 PATH = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -82,7 +86,7 @@ def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: F
         lock = _read(installed.folder / "preheat.lock") if recipe else None
     wanted = [command for command in shown("README.md") if command not in OF_THE_CLONE]
     assert ran == [command for command in wanted if "--network none" not in command or not why_not()]
-    assert (library.parent / "block-3/proof.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert (library.parent / "block-4/proof.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 
 def _console() -> Iterator[tuple[str, str]]:
