@@ -129,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._fail(404, "NoSuchBucket")
         if why := self._denied(words):
             return self._fail(*why)
+        if self.command == "GET" and "list-type" in words:
+            return self._list(words["prefix"][0])
         match self.command, "".join(words.keys() & {"uploads", "uploadId"}):
             case (("GET" | "HEAD"), _):
                 return self._get(key)
@@ -181,6 +183,14 @@ class _Handler(BaseHTTPRequestHandler):
             cut = faults.cut.pop(0) if key.startswith(("blobs/", "team/blobs/")) and faults.cut else None
         self._say(status, body, headers, cut, counted="blobs/" in key)
         return None
+
+    def _list(self, prefix: str) -> None:
+        with self.its.turn:
+            found = [(key, len(body)) for key, body in sorted(self.its.objects.items()) if key.startswith(prefix)]
+        dated = "<LastModified>2026-06-01T12:00:00.000Z</LastModified><ETag>x</ETag>"
+        keys = "".join(f"<Contents><Key>{key}</Key><Size>{size}</Size>{dated}</Contents>" for key, size in found)
+        text = f"<Name>models</Name><Prefix>{prefix}</Prefix><KeyCount>{len(found)}</KeyCount>{keys}"
+        self._say(200, f"<ListBucketResult>{text}<IsTruncated>false</IsTruncated></ListBucketResult>".encode())
 
     def _put(self, key: str) -> None:
         store, faults = self.its, self.its.faults

@@ -94,7 +94,7 @@ def test_a_killed_push_publishes_nothing_and_is_resumed(app: Preheat, store: Sma
     told = app("push", TO, "--json")
     assert told.status == 0, told.out + told.err
     assert told.last["missing_blobs"] == 1
-    assert len(store.keys("/models/")) == 2
+    assert len(store.keys("/models/")) == 3
 
 
 def test_ctrl_c_removes_the_parts_of_an_upload(app: Preheat, store: SmallStore) -> None:

@@ -67,6 +67,15 @@ class ObjectStore:
         except NotFound:
             return None
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the keys directly below `folder`, sorted."""
+
+        def listed() -> list[str]:
+            found = self._obstore.list_with_delimiter(self._store, f"{folder}/")
+            return sorted(str(one["path"]).rpartition("/")[2] for one in found["objects"])
+
+        return self._ask(listed)
+
     def create(self, key: str, body: bytes) -> bool:
         """Write a small object if there is none; return False if there is one.
 

@@ -20,6 +20,11 @@ def model_key(ref: Ref, commit: str) -> str:
     return f"models/{ref.hub}/{_plain(ref.slug)}/{commit}.json"
 
 
+def parts_folder(ref: Ref, commit: str) -> str:
+    """Return where each push of a commit leaves its own manifest, from which the one of the commit is joined."""
+    return f"models/{ref.hub}/{_plain(ref.slug)}/{commit}"
+
+
 def branch_key(ref: Ref) -> str:
     """Return the key of the document with the commit of a model's branch or tag."""
     return f"models/{ref.hub}/{_plain(ref.slug)}/refs/{_plain(ref.revision)}.json"

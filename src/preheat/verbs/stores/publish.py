@@ -1,31 +1,41 @@
 """Publish: write a model's manifest to an object store, after its blobs, so that readers find the model.
 
-Two pushes of the same commit may have different files of it. A manifest then gets those of both: it is read, joined and
-replaced only if it is still the same (If-Match). In stores without conditional writes, reading it again shows whether
-the other push has replaced it meanwhile.
+Two pushes of the same commit may have different files of it, and its manifest lists those of both. Each push first
+leaves a manifest of its own, which never changes. Then it joins all of these, writes the result, and lists them again:
+if there are more by now, it begins again. So the last write has all of them, also in a store without conditional writes;
+with them (If-Match), fewer writes are needed.
 """
+
+import contextlib
+import hashlib
 
 from preheat.core.errors import HubError
 from preheat.core.ref import Ref
 from preheat.stores.model_manifest import LARGEST, ModelManifest, branch_text, read_branch, read_manifest
 from preheat.stores.object_store import Document, ObjectStore
-from preheat.stores.store_keys import app_key, branch_key, model_key
+from preheat.stores.store_keys import app_key, branch_key, model_key, parts_folder
 from preheat.verbs.stores.push_plan import PushedApp
 
-_ATTEMPTS = 12
+_ATTEMPTS = 20
 _SMALL = 1 << 20
 
 
 def publish_model(manifest: ModelManifest, store: ObjectStore) -> None:
     """Write or extend the manifest of a commit, then its branch. Raise HubError, or IntegrityError as `joined`."""
     ref, commit = manifest.wanted.ref, manifest.wanted.commit
-    key, refused = model_key(ref, commit), None
+    text = manifest.text()
+    parts = _Parts(ref, commit, store)
+    parts.leave(text)
+    key = model_key(ref, commit)
+    refused: Document | None = None
     for _ in range(_ATTEMPTS):
+        # The list comes before the manifest, and again after each write.
+        joined = parts.joined(manifest)
         found = store.read(key, LARGEST)
-        known = None if found is None else read_manifest(found.body, ref, commit, f"{store.name}/{key}")
-        joined = manifest if known is None else manifest.joined(known)
-        if found is not None and known is not None and joined.text() == known.text():
-            break
+        if found is not None:
+            joined = joined.joined(read_manifest(found.body, ref, commit, f"{store.name}/{key}"))
+            if joined.text() == found.body:
+                break
         refused = _write(store, key, joined.text(), found, refused)
     else:
         raise HubError(f"{store.name}/{key} is replaced by other clients all the time", hint="push again")
@@ -40,6 +50,34 @@ def publish_app(app: PushedApp, store: ObjectStore) -> None:
         found = store.read(key, LARGEST)
         if found is None or found.body != body:
             store.replace(key, body)
+
+
+class _Parts:
+    """The manifests that pushes of a commit have left."""
+
+    def __init__(self, ref: Ref, commit: str, store: ObjectStore) -> None:
+        self._ref, self._commit, self._store = ref, commit, store
+        self._folder = parts_folder(ref, commit)
+        self._known: dict[str, ModelManifest] = {}
+
+    def leave(self, text: bytes) -> None:
+        """Write the manifest of this push, named by its content, unless it is there."""
+        name = f"{hashlib.sha256(text).hexdigest()[:32]}.json"
+        if name not in self._store.names(self._folder):
+            self._store.create(f"{self._folder}/{name}", text)
+
+    def joined(self, manifest: ModelManifest) -> ModelManifest:
+        """Return a manifest with the files of all parts that the store has now."""
+        for name in self._store.names(self._folder):
+            if name not in self._known:
+                key = f"{self._folder}/{name}"
+                found = self._store.read(key, LARGEST)
+                if found is not None:
+                    where = f"{self._store.name}/{key}"
+                    self._known[name] = read_manifest(found.body, self._ref, self._commit, where)
+        for part in self._known.values():
+            manifest = manifest.joined(part)
+        return manifest
 
 
 def _write(
@@ -60,9 +98,7 @@ def _write(
 def _publish_branch(ref: Ref, commit: str, store: ObjectStore) -> None:
     key = branch_key(ref)
     found = store.read(key, _SMALL)
-    try:
+    with contextlib.suppress(HubError):  # an invalid document is replaced
         if found is not None and read_branch(found.body, ref, key) == commit:
             return
-    except HubError:
-        pass  # it is replaced
     store.replace(key, branch_text(ref, commit))
