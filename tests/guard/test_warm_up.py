@@ -171,7 +171,8 @@ mapped.close(); print("closed"); time.sleep(60)
 """
     app = python(code, cwd=str(tmp_path))
     instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
-    app_status = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
+    app_status = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")])
+    app_status.life = Life("starting")
     app_status.began(instance.process.pid, instance.began)
     try:
         assert until(lambda: app_status.progress() == Progress("loading two", 33))

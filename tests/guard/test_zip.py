@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,15 @@ def test_it_needs_nothing_else_and_passes_the_apps_status_on() -> None:
         done = guard("--max-restarts", "0", "--", "sh", "-c", "echo out; echo err >&2; exit 5", python=python)
         assert (done.returncode, done.stdout) == (5, "out\n"), done.stderr
         assert "err\n" in done.stderr
+
+
+def test_an_app_does_not_wait_for_modules_that_few_starts_need() -> None:
+    words = [sys.executable, "-X", "importtime", guard_zip(), "--", "true"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert "preheat.guard.supervise.supervisor" in imported
+    # `dataclasses` brings `inspect`, and takes half as long to import as all of the guard.
+    assert not imported & {"dataclasses", "http.client", "inspect", "json", "shutil", "socket", "ssl", "subprocess"}
 
 
 def test_the_zip_is_reproducible(tmp_path: Path) -> None:

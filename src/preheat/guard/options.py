@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from preheat.guard.kernel.descriptors import open_text
 from preheat.guard.model.app import App
@@ -42,8 +41,7 @@ _SWITCHES = ("publish", "standby")
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True)
-class GuardSetup:
+class GuardSetup(NamedTuple):
     """The guard's addresses and files around an app; an empty value disables the feature.
 
     `publish` makes the app's port reachable from outside a container (guard/net/published_port.py): `port`, or that of
@@ -69,13 +67,12 @@ class GuardSetup:
     memory: MemoryPolicy | None = None
 
 
-@dataclass(frozen=True)
-class GuardOptions:
+class GuardOptions(NamedTuple):
     """All options of the guard: the app, its restart policy, and the guard's setup."""
 
     app: App
-    patience: RestartPolicy = field(default_factory=RestartPolicy)
-    stage: GuardSetup = field(default_factory=GuardSetup)
+    patience: RestartPolicy = RestartPolicy()
+    stage: GuardSetup = GuardSetup()
 
 
 def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
@@ -146,8 +143,7 @@ def _patience(options: dict[str, object]) -> RestartPolicy:
     def time(name: str, otherwise: float) -> float:
         return read_time(str(options.pop(name))) if name in options else otherwise
 
-    return replace(
-        usual,
+    return usual._replace(
         ready_within_s=time("ready_within", usual.ready_within_s),
         stop_within_s=time("stop_within", usual.stop_within_s),
         hang_after_s=time("hang_after", usual.hang_after_s),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.descriptors import open_text
@@ -45,7 +44,7 @@ def keep(
 ) -> Outcome:
     """Supervise an app until it ends or `stop` returns True. Raise AddressTaken; ValueError for invalid settings."""
     stage = settings.stage
-    app = replace(fronted(settings.app, stage.front) if stage.front else settings.app, contained=True)
+    app = (fronted(settings.app, stage.front) if stage.front else settings.app)._replace(contained=True)
     if stage.standby and not stage.front:
         raise ValueError("--standby requires --front HOST:PORT: two instances cannot share one port")
     if stage.publish and stage.front:
@@ -53,9 +52,9 @@ def keep(
     _require_apart(app, stage)
     systemd = take_systemd()
     if app.env is not None:
-        app = replace(app, env=without_systemd(app.env))
+        app = app._replace(env=without_systemd(app.env))
     memory = _memory(app, stage, witness, on_event)
-    app = replace(app, freezable=memory is not None)
+    app = app._replace(freezable=memory is not None)
     with ExitStack() as closing:
         app = _with_hub(app, stage.hub, closing, on_event) if stage.hub else app
         app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
@@ -112,7 +111,7 @@ def fronted(app: App, address: str) -> App:
     env = app.env
     if env is not None:
         env = {**dict.fromkeys(_PORT_VARIABLES, PORT), **env}
-    return replace(app, env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
+    return app._replace(env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
 
 
 def _require_apart(app: App, stage: GuardSetup) -> None:
@@ -152,7 +151,7 @@ def _with_hub(app: App, answers: str, closing: ExitStack, on_event: Callable[[Ev
         raise AddressTaken(f"no hub on loopback: {error}") from error
     if hub.unencrypted:
         on_event(Notice(f"no hub over TLS, which modelscope up to 1.37 requires: {hub.unencrypted}"))
-    return replace(app, env={**environ, **hub.environ})
+    return app._replace(env={**environ, **hub.environ})
 
 
 def _published(app: App, chosen: int, app_status: AppStatus, closing: ExitStack) -> PublishedPort:

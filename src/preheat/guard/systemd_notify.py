@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Mapping
+from typing import Mapping, NamedTuple
 
 _NOT_FOR_THE_APP = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _SELDOM_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Systemd:
+class Systemd(NamedTuple):
     """The service manager that started this process: its socket, empty for none, and its watchdog.
 
     `beat_every_s` is how often the watchdog expects `beat`, in seconds: half of the unit's WatchdogSec=.

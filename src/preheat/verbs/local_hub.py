@@ -72,7 +72,7 @@ class Lead:
         environ = direct(asking_hubs(app.env or {})) | self.environ
         if app.isolated:
             environ |= self.proxied
-        return replace(app, env=environ, reaches=(*app.reaches, *self.ports))
+        return app._replace(env=environ, reaches=(*app.reaches, *self.ports))
 
 
 def authorities_of(environ: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     witness, heard = _watchers(app) if watch.network else (None, None)
     try:
         settings = GuardOptions(app, watch.patience, watch.stage)
-        output = replace(watch.output, download_lines=heard)
+        output = watch.output._replace(download_lines=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
         raise AppError(str(error), hint="stop that process, or choose another address") from error

@@ -1,15 +1,18 @@
 """Properties of the life cycle of an app."""
 
-from dataclasses import replace
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.guard.model.life import Action, Life, LifeSigns, RestartPolicy, step, stopped
 
-looks = st.builds(LifeSigns, alive=st.booleans(), ready=st.booleans(), status=st.sampled_from([0, 1, 3, 127, -9, -15]))
+# Hypothesis would guess the fields of a named tuple that have defaults.
+looks = st.builds(
+    partial(LifeSigns), alive=st.booleans(), ready=st.booleans(), status=st.sampled_from([0, 1, 3, 127, -9, -15])
+)
 patiences = st.builds(
-    RestartPolicy,
+    partial(RestartPolicy),
     ready_within_s=st.floats(0.5, 50),
     max_restarts=st.integers(0, 5),
     steady_after_s=st.floats(1, 50),
@@ -37,7 +40,7 @@ def starts(steps: list[tuple[float, Life, Action]]) -> int:
 def test_an_app_that_is_never_steady_is_not_started_more_often_than_allowed(
     patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]
 ) -> None:
-    never_steady = replace(patience, steady_after_s=1e9)
+    never_steady = patience._replace(steady_after_s=1e9)
     assert starts(live(never_steady, seen)) <= 1 + patience.max_restarts
 
 
@@ -191,7 +194,7 @@ def test_a_standby_takes_over_without_a_wait_and_counts_as_a_restart() -> None:
 def test_jitter_only_shortens_a_wait_and_by_at_most_its_share(
     restarts: int, chance: float, patience: RestartPolicy
 ) -> None:
-    unlimited = replace(patience, max_restarts=-1)
+    unlimited = patience._replace(max_restarts=-1)
     life, _ = step(Life("running", restarts=restarts), LifeSigns(alive=False, status=1, chance=chance), 0.0, unlimited)
     whole = patience.backoff(restarts)
     assert whole * (1 - patience.jitter) <= life.until <= whole

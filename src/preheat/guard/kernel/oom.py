@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class OomKills:
+class OomKills(NamedTuple):
     """Out-of-memory kills so far, in the cgroup and on the machine; `limit` is the cgroup's in bytes (0: none)."""
 
     in_cgroup: int = 0

@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from dataclasses import dataclass
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NamedTuple
 
 from preheat.guard.kernel import process_tree
 
 _ESTABLISHED, _LISTENING = "01", "0A"  # include/net/tcp_states.h
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """The process that listens on a port; `pid` is 0 if it belongs to another user or container and is not visible."""
 
     port: int

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Iterator, NamedTuple
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TGID = rb"(?m)^Tgid:\s*(\d+)"
 
 
-@dataclass(frozen=True)
-class ProcessStat:
+class ProcessStat(NamedTuple):
     """A process: its parent, process group and session, its state as one letter, and its resident bytes.
 
     `started` is when it was started, in clock ticks since boot.

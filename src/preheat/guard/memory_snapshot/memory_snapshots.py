@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Callable, Iterator, Mapping, Sequence
 
@@ -153,7 +153,7 @@ class MemorySnapshots:
             return ""
         probe = parse_probe(self.policy.first, Tail(), env=app.env, cwd=app.cwd, each_time=True)
         if isinstance(probe, CommandProbe):
-            probe = replace(probe, within_s=self.policy.first_within_s)
+            probe = probe._replace(within_s=self.policy.first_within_s)
         return "" if probe.ready() else f"its first use failed: {self.policy.first}"
 
     def _freeze(self, frozen: Freezable, app: App | None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Mapping
+from typing import Mapping, NamedTuple
 
 PORT = "{port}"
 USUAL_PORT = 7860  # Gradio's default, for an app whose recipe names no port
 
 
-@dataclass(frozen=True)
-class App:
+class App(NamedTuple):
     """A command to run, with its environment and probes.
 
     `ready` is a readiness probe in the syntax of guard/probes; if empty, the app is ready as soon as it runs. `alive`
@@ -41,8 +39,7 @@ class App:
         def here(text: str) -> str:
             return text.replace(PORT, str(port))
 
-        return replace(
-            self,
+        return self._replace(
             command=tuple(here(word) for word in self.command),
             env=None if self.env is None else {name: here(value) for name, value in self.env.items()},
             ready=here(self.ready),

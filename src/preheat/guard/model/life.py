@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from preheat.guard.model.exit_words import describe_exit
 
@@ -11,8 +10,7 @@ State = Literal["stopped", "starting", "running", "idle", "backoff", "fatal"]
 Action = Literal["nothing", "start", "stop", "restart"]
 
 
-@dataclass(frozen=True)
-class RestartPolicy:
+class RestartPolicy(NamedTuple):
     """How long to wait for an app, and how often to restart it.
 
     The back-off doubles from `backoff_s` to `backoff_at_most_s`, shortened by a random part of at most `jitter`, so
@@ -43,8 +41,7 @@ class RestartPolicy:
         return float(min(self.backoff_s * 2.0 ** min(restarts, 64), self.backoff_at_most_s))
 
 
-@dataclass(frozen=True)
-class LifeSigns:
+class LifeSigns(NamedTuple):
     """One observation of the app.
 
     If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `end_kind` a
@@ -67,8 +64,7 @@ class LifeSigns:
     chance: float = 0.0
 
 
-@dataclass(frozen=True)
-class Life:
+class Life(NamedTuple):
     """The app's state, when it was entered (for running: since when it is ready without interruption), and why.
 
     `restarts` counts the restarts since the app was last steady, `starts` all starts; `until` is the end of a back-off.
@@ -101,7 +97,7 @@ def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> t
     if life.state == "idle":
         return (_start(life, now), "start") if signs.wanted else (life, "nothing")
     if life.state == "running" and now - life.since >= patience.steady_after_s:
-        life = replace(life, restarts=0)
+        life = life._replace(restarts=0)
     if not signs.alive:
         return _ended(life, signs, now, patience)
     if life.state == "running" and 0 < patience.hang_after_s <= signs.silent_s:
@@ -109,52 +105,52 @@ def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> t
         life, action = _restart(life, signs, now, patience, ending)
         return life, "restart" if action == "start" else "stop"
     if life.state == "running" and signs.ready and signs.idle:
-        return replace(life, state="idle", since=now, detail="not used; the next client wakes it"), "stop"
+        return life._replace(state="idle", since=now, detail="not used; the next client wakes it"), "stop"
     if life.state == "running":
-        return (life if signs.ready else replace(life, since=now)), "nothing"
+        return (life if signs.ready else life._replace(since=now)), "nothing"
     if signs.ready:
-        return replace(life, state="running", since=now, detail=f"ready after {now - life.since:.1f} s"), "nothing"
+        return life._replace(state="running", since=now, detail=f"ready after {now - life.since:.1f} s"), "nothing"
     if now - life.since >= patience.ready_within_s:
         detail = f"not ready within {patience.ready_within_s:g} s"
-        return replace(life, state="fatal", since=now, detail=detail), "stop"
+        return life._replace(state="fatal", since=now, detail=detail), "stop"
     return life, "nothing"
 
 
 def stopped(life: Life, now: float, why: str) -> Life:
     """Return the state of an app that was stopped on request; `why` becomes its detail."""
-    return replace(life, state="stopped", since=now, detail=why)
+    return life._replace(state="stopped", since=now, detail=why)
 
 
 def _start(life: Life, now: float) -> Life:
     starts = life.starts + 1
-    return replace(life, state="starting", since=now, starts=starts, detail="" if starts == 1 else f"start {starts}")
+    return life._replace(state="starting", since=now, starts=starts, detail="" if starts == 1 else f"start {starts}")
 
 
 def _ended(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
     if signs.cannot_start:
         # A retry would fail in the same way.
-        return replace(life, state="fatal", since=now, detail=signs.cannot_start), "nothing"
+        return life._replace(state="fatal", since=now, detail=signs.cannot_start), "nothing"
     ending = describe_exit(signs.status, signs.cause)
     if signs.status == 0 or patience.max_restarts == 0:
         # Status 0 means that the app chose to end, ready or not; with no restarts allowed, any exit is final.
-        return replace(life, state="stopped", since=now, detail=ending), "nothing"
+        return life._replace(state="stopped", since=now, detail=ending), "nothing"
     if life.state == "starting":
         alike = life.failures + 1 if signs.end_kind and signs.end_kind == life.end_kind else 1
-        life = replace(life, failures=alike, end_kind=signs.end_kind)
+        life = life._replace(failures=alike, end_kind=signs.end_kind)
         if signs.end_kind and alike >= patience.same_failures:
             detail = f"{ending}; {alike} times in a row in the same way, before the app was ready"
-            return replace(life, state="fatal", since=now, detail=detail), "nothing"
-    return _restart(replace(life, failures=0) if life.state == "running" else life, signs, now, patience, ending)
+            return life._replace(state="fatal", since=now, detail=detail), "nothing"
+    return _restart(life._replace(failures=0) if life.state == "running" else life, signs, now, patience, ending)
 
 
 def _restart(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy, ending: str) -> tuple[Life, Action]:
     if patience.used_up(life.restarts):
         used_up = f"{ending}; started {life.starts} times" if life.starts > 1 else ending
-        return replace(life, state="fatal", since=now, detail=used_up), "nothing"
-    life = replace(life, restarts=life.restarts + 1)
+        return life._replace(state="fatal", since=now, detail=used_up), "nothing"
+    life = life._replace(restarts=life.restarts + 1)
     if signs.spare:
-        return replace(_start(life, now), detail=f"{ending}; the standby takes over"), "start"
+        return _start(life, now)._replace(detail=f"{ending}; the standby takes over"), "start"
     wait_s = patience.backoff(life.restarts - 1) * (1 - patience.jitter * signs.chance)
-    return replace(
-        life, state="backoff", since=now, until=now + wait_s, detail=f"{ending}; restarts in {wait_s:.2g} s"
+    return life._replace(
+        state="backoff", since=now, until=now + wait_s, detail=f"{ending}; restarts in {wait_s:.2g} s"
     ), "nothing"

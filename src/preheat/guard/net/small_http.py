@@ -6,8 +6,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, NamedTuple, Tuple
 
 _MOST_HEAD = 16 * 1024
 _PATIENCE_S = 5.0  # for the complete request and response, however slow the client
@@ -16,8 +15,7 @@ _PLACES = 64
 _REASONS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
-@dataclass(frozen=True)
-class HttpReply:
+class HttpReply(NamedTuple):
     """An HTTP response; `kind` is its content type, and `headers` are added to the standard ones."""
 
     status: int

@@ -6,8 +6,7 @@ import os
 import re
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Mapping, Protocol
+from typing import Mapping, NamedTuple, Protocol
 
 from preheat.guard.model.tail import LineMatcher, Tail
 from preheat.guard.probes.real_requests import KINDS, HangUp, OneRealRequest, RealRequest, split_request
@@ -26,8 +25,7 @@ class Probe(Protocol):
         """Return whether the app is ready; this may take some seconds."""
 
 
-@dataclass(frozen=True)
-class HttpProbe:
+class HttpProbe(NamedTuple):
     """Ready when a GET returns 2xx or 3xx. It ignores proxies and does not verify certificates."""
 
     tls: bool
@@ -62,8 +60,7 @@ class HttpProbe:
             connection.close()
 
 
-@dataclass(frozen=True)
-class PortProbe:
+class PortProbe(NamedTuple):
     """Ready when a connection is accepted."""
 
     host: str
@@ -80,8 +77,7 @@ class PortProbe:
         return True
 
 
-@dataclass(frozen=True)
-class LineProbe:
+class LineProbe(NamedTuple):
     """Ready when a line of the app's output has matched a pattern."""
 
     matcher: LineMatcher
@@ -91,8 +87,7 @@ class LineProbe:
         return self.matcher.seen
 
 
-@dataclass(frozen=True)
-class CommandProbe:
+class CommandProbe(NamedTuple):
     """Ready when a command ends with status 0."""
 
     command: tuple[str, ...]

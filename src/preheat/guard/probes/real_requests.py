@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, NamedTuple
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -17,8 +16,7 @@ _WITHIN_S = 30.0
 _MOST_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class RealRequest:
+class RealRequest(NamedTuple):
     """A probe that sends a real request; the response must be complete within `within_s` seconds.
 
     `body` is JSON; an empty body uses the default request of the kind.

@@ -17,8 +17,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from preheat.guard.kernel import cgroup, namespaces, unix_sockets
 from preheat.guard.kernel.read_only import shield
@@ -34,8 +33,7 @@ _LOW_PIDS, _PIDS = 300, 30_000
 WARDEN = b"warden:"  # begins the line with the PID of the warden outside of its namespace
 
 
-@dataclass(frozen=True)
-class Enclosure:
+class Enclosure(NamedTuple):
     """How the processes of one start are kept together: the folder of a cgroup, or a PID namespace, or neither.
 
     `own_user`: the PID namespace is in a user namespace, where the user is root. `unprivileged`: the app has no

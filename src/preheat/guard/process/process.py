@@ -7,9 +7,8 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.model.app import App
@@ -32,8 +31,7 @@ _KILL_S = 5.0
 _WARDEN_S = 0.001
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """The descriptors to which an app's output is copied unchanged; None only stores it in the tail.
 
     `download_lines`, if given, receives the output too.
@@ -62,7 +60,7 @@ class Process:
         self,
         app: App,
         *,
-        output: Output = Output(),
+        output: Output = Output(),  # noqa: B008 - frozen
         witness: Witness | None = None,
         on_end: Ring = silent,
         saved: Restorable | None = None,

@@ -7,8 +7,7 @@ import itertools
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import inherit_none, restore_limit
@@ -38,8 +37,7 @@ class CannotRestore(Exception):
     """A memory snapshot could not be restored; the message is the reason."""
 
 
-@dataclass(frozen=True)
-class StartedApp:
+class StartedApp(NamedTuple):
     """A started app: the PIDs of the app, its warden, and the guard's own child, and the guard's ends of four pipes.
 
     The warden is the ancestor of all of the app's processes; `child` is the warden or, if the warden is in a PID

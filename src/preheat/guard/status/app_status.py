@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Sequence
 
 from preheat.guard.kernel import process_tree
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 _RETRY_AFTER_S = 2
 
 
-@dataclass
 class AppStatus:
     """The status of the serving instance. Only the supervisor's loop writes it; other threads may read single fields.
 
@@ -26,20 +24,21 @@ class AppStatus:
     `paths` are the files that the app reads during its start, in order; `app_url` is the app's address for users.
     """
 
-    name: str
-    app_url: str = ""
-    paths: Sequence[str] = ()
-    history: History = field(default_factory=History)
-    life: Life = field(default_factory=Life)
-    ready: bool = False
-    pid: int = 0
-    start_began: float = field(default_factory=time.monotonic)
-    ready_at: float | None = None
-    spare: bool = False
-    renewals: int = 0
-    last_start_s: float | None = None
-    _reached: tuple[int, int] = (0, 0)
-    _order: Sequence[Step] | None = None
+    def __init__(self, name: str, app_url: str = "", paths: Sequence[str] = (), history: History | None = None) -> None:
+        self.name = name
+        self.app_url = app_url
+        self.paths = paths
+        self.history = history if history is not None else History()
+        self.life = Life()
+        self.ready = False
+        self.pid = 0
+        self.start_began = time.monotonic()
+        self.ready_at: float | None = None
+        self.spare = False
+        self.renewals = 0
+        self.last_start_s: float | None = None
+        self._reached = (0, 0)
+        self._order: Sequence[Step] | None = None
 
     def began(self, pid: int, began: float) -> None:
         """Record the start of an instance; `began` is from time.monotonic()."""

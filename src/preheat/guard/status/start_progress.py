@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Iterable, Sequence, Tuple
+from typing import Iterable, NamedTuple, Sequence, Tuple
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.ports import open_links
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A file that the app reads during its start, and its size in bytes."""
 
     path: str
     size: int
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """The phase of a start, the percentage of known bytes loaded, and the seconds left; None where unknown."""
 
     phase: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.kernel.ports import port_taken
@@ -27,8 +26,7 @@ _DRAIN_GLANCE_S = 0.1
 _MARGIN = 1.1
 
 
-@dataclass(frozen=True)
-class StandbyPolicy:
+class StandbyPolicy(NamedTuple):
     """Whether to keep a standby instance, and how long a replaced instance may drain its connections."""
 
     standby: bool = False

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
 from preheat.guard.kernel.ports import port_taken
 from preheat.guard.model.app import App
@@ -31,8 +30,7 @@ _NO_RESOURCES = 71  # EX_OSERR of sysexits.h
 _SELDOM_S = 1.0
 
 
-@dataclass(frozen=True)
-class Changed:
+class Changed(NamedTuple):
     """The app's state changed to `life`; `detail` is the reason; `seconds` is the time since supervision began."""
 
     life: State
@@ -40,16 +38,14 @@ class Changed:
     seconds: float
 
 
-@dataclass(frozen=True)
-class AppStarted:
+class AppStarted(NamedTuple):
     """The app was started as process `pid`; `start` counts its starts from 1."""
 
     pid: int
     start: int
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(NamedTuple):
     """A message for the user that is no state change."""
 
     words: str
@@ -58,8 +54,7 @@ class Notice:
 Event = Union[Changed, AppStarted, Notice]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The result of a supervision.
 
     `status` is an exit status as in a shell: the app's own if it exited, 128+N if signal N killed it or made the guard
@@ -74,14 +69,13 @@ class Outcome:
     starts: int
 
 
-@dataclass(frozen=True)
-class SupervisorParts:
+class SupervisorParts(NamedTuple):
     """Optional parts of a supervision: status, public port, standby policy, systemd's watchdog, memory snapshots."""
 
     app_status: AppStatus | None = None
     front: Front | None = None
-    terms: StandbyPolicy = field(default_factory=StandbyPolicy)
-    systemd: Systemd = field(default_factory=Systemd)
+    terms: StandbyPolicy = StandbyPolicy()
+    systemd: Systemd = Systemd()
     memory: MemorySnapshots | None = None
 
 
@@ -93,7 +87,7 @@ def supervise(
     witness: Witness | None = None,
     output: Output = Output(),  # noqa: B008 - frozen
     stop: Callable[[], bool] | None = None,
-    parts: SupervisorParts = SupervisorParts(),
+    parts: SupervisorParts = SupervisorParts(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Run an app and restart it after crashes, until it exits, the guard gives up, or a signal or `stop` ends it.
 
@@ -157,7 +151,7 @@ class _Supervision:
         holder = self._check()
         if holder:
             # The probe would mistake the other process's responses for the app's.
-            self._move(replace(self._life, state="fatal", detail=holder))
+            self._move(self._life._replace(state="fatal", detail=holder))
             return self._outcome(1)
         while True:
             self._systemd.beat()
@@ -229,7 +223,7 @@ class _Supervision:
 
     def _update(self, look: LifeSigns) -> None:
         if self._instances.update(settled=self._life.state == "running" and look.ready):
-            self._life = replace(self._life, starts=self._life.starts + 1)
+            self._life = self._life._replace(starts=self._life.starts + 1)
             self._app_status.renewals += 1
             self._tell_start()
             self._on_event(Notice("planned restart: the new instance is serving"))
@@ -266,7 +260,7 @@ class _Supervision:
             self._instances.end_serving()
         look = serving.look(spare=self._instances.spare_ready())
         settled = look.alive and look.ready and self._life.state == "running"
-        return replace(look, idle=True) if settled and self._idle.may_end() else look
+        return look._replace(idle=True) if settled and self._idle.may_end() else look
 
     def _note(self, look: LifeSigns, life: Life) -> None:
         serving = self._instances.serving

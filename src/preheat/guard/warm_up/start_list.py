@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
-from typing import Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from preheat.guard.warm_up.warmed_file import FileRange, looks_cached
 
@@ -27,8 +26,7 @@ _UP = re.compile(r"(?:^|/)(?:\.{0,2})(?:/|$)")
 Ranges = Sequence[Tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class StartList:
+class StartList(NamedTuple):
     """The text of a list, and the folders of its places by their names."""
 
     text: str

@@ -6,8 +6,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Iterable, List
+from typing import Iterable, List, NamedTuple
 
 from preheat.guard.kernel.descriptors import open_regular
 
@@ -15,8 +14,7 @@ _LOOK_EVERY = 16 * 1024
 _MOST_LOOKS = 16
 
 
-@dataclass(frozen=True)
-class FileRange:
+class FileRange(NamedTuple):
     """The bytes of a file from `start` up to but excluding `stop`; `stop` 0 means the end of the file.
 
     Without `follow`, the path itself must be the file, and no symlink to it.

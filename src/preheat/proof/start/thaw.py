@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class Thaw:
         The time includes the verification of the snapshot. Raise AppError if the app does not start, cannot be saved or
         cannot be restored.
         """
-        app = replace(app, freezable=True)
+        app = app._replace(freezable=True)
         with running(app, None) as (process, began):
             await_ready(app, process, began + ready_within_s)
             if first:

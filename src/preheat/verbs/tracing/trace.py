@@ -210,7 +210,7 @@ def _observed(
     with contextlib.ExitStack() as until:
         covered = bench.how == OVERLAY
         proxy = until.enter_context(intercept(terms.intercept, environ, workplace, own_mounts=covered))
-        app = replace(app, env={**environ, **proxy.environ})
+        app = app._replace(env={**environ, **proxy.environ})
         lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)

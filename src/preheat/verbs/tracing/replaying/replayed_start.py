@@ -159,7 +159,7 @@ def _use(
         is_ready, counted = True, time.monotonic()
         if ready_s is not None and not stopped():
             if watch.first:
-                use_app(watch, replace(app, ready=ready), process, stopped)
+                use_app(watch, app._replace(ready=ready), process, stopped)
             settle(process, watch.settle_s, stopped)
         if wanted.stopped():
             return INTERRUPTED, ()
