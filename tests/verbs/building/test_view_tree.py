@@ -71,7 +71,7 @@ def test_the_tree_equals_the_view_on_a_disk(view: View, tmp_path: Path) -> None:
         for file in need.files:
             (tmp_path / file.digest.hex).write_bytes(b"x" * file.size)
         place(view, need, lambda digest: tmp_path / digest.hex, blobs, whole=number != 1)
-        tree.lay(view.layout(need, AT, whole=number != 1), str(number))
+        tree.lay(list(view.layout(need, AT, whole=number != 1)), str(number))
     assert in_image(tree) == on_disk(blobs)
 
 
@@ -79,7 +79,7 @@ def test_a_large_blob_is_stored_once_and_linked_to() -> None:
     tree = ViewTree(blob)
     files = {"a/big": LARGE, "b/big": LARGE, "small": 3}
     one = Snapshot(Ref.parse("hf:acme/x"), "a" * 40, tuple(File(*pair, sha256("a" * 64)) for pair in files.items()))
-    tree.lay(Flat(LINKS).layout(one, AT, whole=True), "x")
+    tree.lay(list(Flat(LINKS).layout(one, AT, whole=True)), "x")
     entries = {entry.path: entry for entry, _ in tree.entries()}
     large = f"opt/preheat/blobs/sha256/{'a' * 64}"
     assert set(entries) == {"opt/models/a/big", "opt/models/b/big", "opt/models/small", large}
@@ -90,7 +90,7 @@ def test_a_large_blob_is_stored_once_and_linked_to() -> None:
 def test_a_later_need_replaces_paths_of_an_earlier_one() -> None:
     tree = ViewTree(blob)
     for number, need in enumerate(NEEDS[:2]):
-        tree.lay(Flat(LINKS).layout(need, AT, whole=True), str(number))
+        tree.lay(list(Flat(LINKS).layout(need, AT, whole=True)), str(number))
     owners = {entry.path.rpartition("/")[2]: (entry.size, need) for entry, need in tree.entries()}
     assert owners == {"weights": (4, "1"), "config": (2, "0"), "old": (3, "0"), "new": (5, "1")}
 
@@ -100,6 +100,6 @@ def test_a_path_cannot_be_both_a_file_and_a_folder(turned: bool) -> None:
     needs = [snapshot("hf:acme/x", "a", models=1), snapshot("hf:acme/y", "b", models__deep__er=2)]
     tree = ViewTree(blob)
     first, second = reversed(needs) if turned else needs
-    tree.lay(Flat(LINKS).layout(first, AT, whole=True), "x")
+    tree.lay(list(Flat(LINKS).layout(first, AT, whole=True)), "x")
     with pytest.raises(ImageError, match="both a file and a folder"):
-        tree.lay(Flat(LINKS).layout(second, AT, whole=True), "y")
+        tree.lay(list(Flat(LINKS).layout(second, AT, whole=True)), "y")

@@ -72,7 +72,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
         at = _at(need, recipe)
         recorded = library.find(snapshot.ref.at(snapshot.commit))
         whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-        pieces = view.layout(renamed(snapshot, need.to), Path("/", at), whole=whole)
+        pieces = list(view.layout(renamed(snapshot, need.to), Path("/", at), whole=whole))
         tree.lay(pieces, str(need.ref), whole=need.link in ("hardlink", "copy"))
         folders |= {at, *parents(at)}
         environ |= view.environ(Path("/", at))

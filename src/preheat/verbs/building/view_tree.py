@@ -1,6 +1,6 @@
 """View tree: the views of an app's needs as entries of an image, laid out in memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.core.digest import Digest
@@ -26,14 +26,18 @@ class ViewTree:
         self._folders: set[str] = set()
         self._whole: set[str] = set()
 
-    def lay(self, pieces: Iterable[Piece], need: str, *, whole: bool = False) -> None:
+    def lay(self, pieces: list[Piece], need: str, *, whole: bool = False) -> None:
         """Add the pieces of a need, whose paths are absolute. A path of an earlier need is replaced.
+
+        The list is emptied, so that each piece is freed: the paths of 30,000 files take 30 MB, more than the tree.
 
         `whole`: the files themselves are at their paths, for an app that opens no symlinks; large ones are then in the
         image once for each path.
         Raise ImageError if a path would be both a file and a folder.
         """
-        for piece in pieces:
+        pieces.reverse()
+        while pieces:
+            piece = pieces.pop()
             path = _inside(piece.at)
             match piece:
                 case PlacedFile():
