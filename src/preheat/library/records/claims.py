@@ -2,11 +2,11 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,8 @@ _MOST = 1 << 30  # bytes; a claim of folded files has 200 for each, and more for
 # the claim of its view.
 _FORGOTTEN_AFTER_S = {PULL: 7 * 86400.0, VIEW: 90 * 86400.0}
 
+_BLOB = r"[a-z0-9-]+/[0-9a-f]{2}/[0-9a-f]+"
+
 
 class _Claim(msgspec.Struct, frozen=True):
     by: str
@@ -36,8 +38,7 @@ class _Claim(msgspec.Struct, frozen=True):
     root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """The blobs that a pull, the view at `at` or folded files need on `machine`. `here`: it is this machine.
 
     Containers are machines of their own, also if they have the same host name.
@@ -123,7 +124,7 @@ class Claims:
         """
         for older, _ in self._all(strict=False, pattern=path.name):
             others = tuple(one for one in older.files if files.get(one[0]) != one[1])
-            if not still_folded(replace(older, files=others), self._root.parent / "blobs"):
+            if not still_folded(msgspec.structs.replace(older, files=others), self._root.parent / "blobs"):
                 with suppress(OSError):
                     path.unlink()
 
@@ -215,15 +216,29 @@ def _uses(name: str, blob: str) -> bool:
 
 
 def linked(folder: Path, blobs: Path) -> set[str]:
-    """Return the blobs that symlinks below `folder` point to, as `algorithm:hex`."""
-    found = set()
-    root = os.path.realpath(blobs)
+    """Return the blobs that symlinks below `folder` point to, as `algorithm:hex`.
+
+    Costs a readlink(2) for each name. Only links that lead neither to a blob nor to another name that is looked at, are
+    followed, which costs a system call for each folder of their path.
+    """
+    found, places, others = set(), set(), []
+    root = os.path.realpath(blobs) + os.sep
     for place, folders, files in os.walk(folder):
+        places.add(place)
         for name in (*folders, *files):
-            path = os.path.join(place, name)  # noqa: PTH118 - faster than Path: a view may have thousands of files
-            if os.path.islink(path):  # noqa: PTH114
-                end = os.path.realpath(path)
-                if end.startswith(root + os.sep):
-                    algorithm, _, rest = end[len(root) + 1 :].partition(os.sep)
-                    found.add(f"{algorithm}:{rest.rpartition(os.sep)[2]}")
+            path = f"{place}{os.sep}{name}"
+            with suppress(OSError):  # it is no symlink
+                target = os.readlink(path)  # noqa: PTH115 - faster than Path: a view may have thousands of files
+                if target.startswith(root) and re.fullmatch(_BLOB, target[len(root) :]):
+                    found.add(_digest(target[len(root) :]))
+                else:
+                    others.append((path, os.path.normpath(os.path.join(place, target))))  # noqa: PTH118 - as above
+    for path, beside in others:
+        if beside.rpartition(os.sep)[0] not in places and (end := os.path.realpath(path)).startswith(root):
+            found.add(_digest(end[len(root) :]))
     return found
+
+
+def _digest(name: str) -> str:
+    algorithm, _, rest = name.partition(os.sep)
+    return f"{algorithm}:{rest.rpartition(os.sep)[2]}"
