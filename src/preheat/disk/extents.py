@@ -3,7 +3,6 @@
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 # linux/fiemap.h: FS_IOC_FIEMAP with struct fiemap and an array of struct fiemap_extent.
 _FS_IOC_FIEMAP = 0xC020660B
@@ -12,7 +11,7 @@ _LAST, _SHARED = 0x1, 0x2000
 _AT_ONCE = 256
 
 
-def shared_bytes(path: Path) -> int:
+def shared_bytes(path: str) -> int:
     """Return the bytes of a file whose extents other files use too; 0 if it cannot be found out."""
     shared = at = 0
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 # How /proc escapes spaces, tabs, newlines and backslashes.
 _OCTAL = re.compile(r"\\([0-7]{3})")
 FATS = frozenset(("exfat", "msdos", "vfat"))  # they ignore the case of names, and have no links
+UNSHARED = FATS | {"ext2", "ext3", "ext4", "tmpfs"}  # they have no reflinks: no file shares another's bytes
 _SOME = 64  # names to try
 
 

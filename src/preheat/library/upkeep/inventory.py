@@ -3,15 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.digest import Digest
 from preheat.core.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(msgspec.Struct, frozen=True):
     """A blob with all its names, of which the first is not a symlink; `size` and `blocks` in bytes.
 
     `linked`: it also has hard links outside the library's `blobs/`, such as those in views.

@@ -17,6 +17,7 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
 from preheat.disk.extents import shared_bytes
+from preheat.disk.filesystem import UNSHARED, filesystem_of
 from preheat.disk.temporary_file import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.library.blobs.file_lock import take
 from preheat.library.records.claims import FOLD, VIEW, Claims, linked, still_folded
@@ -82,6 +83,7 @@ class Sweep:
         self._claims = Claims(root / "claims")
         self._unread = unread
         self._settle_s = settle_s if settle_s is not None else SIGHT_S if shared(root) else 0.0
+        self._may_share = filesystem_of(root / "blobs") not in UNSHARED
 
     def plan(
         self, *, young_s: float = 0.0, only: Iterable[str] | None = None, gone: Collection[Ref] = (), now: float = 0.0
@@ -108,8 +110,12 @@ class Sweep:
             else:
                 free.append(blob)
         leftovers = () if wanted is not None else tuple(self._leftovers(now))
-        stays = {blob: blob.blocks if blob.linked else self._shared(blob) for blob in free}
-        return SweepPlan(tuple(free), leftovers, tuple(held), {blob: size for blob, size in stays.items() if size})
+        stays = {
+            blob: size
+            for blob in free
+            if (size := blob.blocks if blob.linked else self._shared(self._path(blob.names[0]), blob.blocks))
+        }
+        return SweepPlan(tuple(free), leftovers, tuple(held), stays)
 
     def carry_out(self, plan: SweepPlan, wait: Callable[[float], object] = time.sleep) -> int:
         """Remove the plan's blobs and files; return the bytes freed. Keep blobs that have come into use since."""
@@ -122,9 +128,9 @@ class Sweep:
             if any(str(name) in held for name in blob.names):
                 continue
             for name in blob.names:
-                _move(self._path(name), trash / f"{name.algorithm}-{name.hex}")
+                _move(self._path(name), f"{trash}/{name.algorithm}-{name.hex}")
         # List before reading records and claims: blobs that another sweep moves later are checked by that sweep.
-        names = list(trash.glob("*-*"))
+        names = [f"{trash}/{name}" for name in os.listdir(trash) if "-" in name]  # noqa: PTH208 - as in `_path`
         if names and self._settle_s:
             wait(self._settle_s)
         freed = self._empty(names)
@@ -136,20 +142,20 @@ class Sweep:
                 freed += size
         return freed
 
-    def _empty(self, trash: Iterable[Path]) -> int:
+    def _empty(self, trash: Iterable[str]) -> int:
         """Put back the blobs that are in use, and delete the others; return the bytes freed."""
         # Claims before records: a pull writes its record before it removes its claim.
         held = self.holders().keys()
         needed = self._recorded() | held
-        by_inode: dict[int, list[tuple[Path, Digest]]] = {}
-        symlinks: set[Path] = set()
+        by_inode: dict[int, list[tuple[str, Digest]]] = {}
+        symlinks: set[str] = set()
         for path in trash:
-            algorithm, _, value = path.name.rpartition("-")
+            algorithm, _, value = path.rpartition("/")[2].rpartition("-")
             with contextlib.suppress(FileNotFoundError):  # another sweep was faster
-                status = path.lstat()
+                status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode):
                     symlinks.add(path)
-                    status = _target(path).lstat()
+                    status = os.lstat(_target(path))
                 by_inode.setdefault(status.st_ino, []).append((path, Digest(algorithm, value)))
         freed = 0
         for names in by_inode.values():
@@ -158,20 +164,21 @@ class Sweep:
                     self._put_back(path, digest)
                 continue
             try:
-                status = next((path for path, _ in names if path not in symlinks), names[0][0]).lstat()
+                status = os.lstat(next((path for path, _ in names if path not in symlinks), names[0][0]))
             except FileNotFoundError:
                 continue  # a concurrent sweep has just removed it, and counts its bytes
             size = status.st_blocks * 512
-            freed += size - min(shared_bytes(names[0][0]), size) if status.st_nlink <= len(names) else 0
+            freed += size - self._shared(names[0][0], size) if status.st_nlink <= len(names) else 0
             for path, _ in names:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # noqa: PTH108 - as in `_path`
         return freed
 
-    def _put_back(self, path: Path, digest: Digest) -> None:
+    def _put_back(self, path: str, digest: Digest) -> None:
         home = self._path(digest)
-        home.parent.mkdir(parents=True, exist_ok=True)
+        Path(home).parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(home):
-            path.unlink(missing_ok=True)  # downloaded again since
+            Path(path).unlink(missing_ok=True)  # downloaded again since
         else:
             _move(path, home)
 
@@ -244,23 +251,25 @@ class Sweep:
             case _:
                 return age_s > _STALE_S
 
-    def _shared(self, blob: Blob) -> int:
-        return min(shared_bytes(self._path(blob.names[0])), blob.blocks)
+    def _shared(self, path: str, blocks: int) -> int:
+        """Return how many of a file's bytes on disk other files share, by reflinks."""
+        return min(shared_bytes(path), blocks) if self._may_share else 0
 
-    def _path(self, name: Digest) -> Path:
-        return Path(f"{self._root}/blobs/{name.algorithm}/{name.hex[:2]}/{name.hex}")  # four times as fast as with `/`
+    def _path(self, name: Digest) -> str:
+        # A string, because a version may have 100,000 files, and building a Path takes four times as long.
+        return f"{self._root}/blobs/{name.algorithm}/{name.hex[:2]}/{name.hex}"
 
 
-def _target(path: Path) -> Path:
+def _target(path: str) -> str:
     """Return the target of a symlink in the trash, if that is in the trash too; else the symlink."""
-    first = path.readlink()
-    beside = path.with_name(f"{first.parts[-3]}-{first.name}")
-    return beside if beside.exists() else path
+    first = Path(path).readlink()
+    beside = Path(path).with_name(f"{first.parts[-3]}-{first.name}")
+    return str(beside) if beside.exists() else path
 
 
-def _move(path: Path, to: Path) -> None:
+def _move(path: str, to: str) -> None:
     with contextlib.suppress(FileNotFoundError):  # another sweep was faster
-        path.rename(to)
+        os.rename(path, to)  # noqa: PTH104 - as in `_path`
 
 
 def _size(path: Path) -> int:

@@ -68,13 +68,12 @@ class RemovalPlan:
 def keepers(snapshots: Sequence[Snapshot], sweep: SweepPlan, library: Library) -> tuple[Keeper, ...]:
     """Return what keeps bytes of these versions on disk, most bytes first: versions, views and other files."""
     gone = {snapshot.ref.at(snapshot.commit) for snapshot in snapshots}
-    wanted = {str(file.digest) for snapshot in snapshots for file in snapshot.files if library.has(file.digest)}
+    wanted = {str(file.digest): file.digest for snapshot in snapshots for file in snapshot.files}
     kept: Counter[str] = Counter()
-    if wanted:
-        for record in library.records.listed():
-            shared = {file.digest: file.size for file in record.files if file.digest in wanted}
-            if shared and record.ref not in gone:
-                kept[str(record.ref)] += sum(shared.values())
+    for record in library.records.listed() if wanted else ():
+        shared = {file.digest: file.size for file in record.files if file.digest in wanted}
+        if record.ref not in gone:
+            kept[str(record.ref)] += sum(size for name, size in shared.items() if library.has(wanted[name]))
     for blob, reason in sweep.held:
         kept[reason] += blob.blocks
     linked = {blob for blob in sweep.stays if blob.linked}
