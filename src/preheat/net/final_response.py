@@ -50,6 +50,14 @@ class _Lines:
         self.file.close()
 
 
+class _Fields(http.client.HTTPMessage):
+    """The headers of a head, which is ISO-8859-1: an e-mail's are searched for other bytes each time they are read."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return names and values, in their order."""
+        return list(self.raw_items())
+
+
 class FinalResponse(http.client.HTTPResponse):
     """An HTTP response. Raise IncompleteRead or HTTPException in `begin` for a head that is cut off or invalid."""
 
@@ -117,7 +125,7 @@ def read_headers(file: "BufferedReader | _Lines") -> http.client.HTTPMessage:
     fields = _FIELD.findall(block)
     if len(fields) != block.count("\n") - 1 or not block.endswith(("\n\r\n", "\n\n")):
         return Parser(_class=http.client.HTTPMessage).parsestr(block)
-    message = http.client.HTTPMessage()
+    message = _Fields()
     for name, value in fields:
         message.set_raw(name, value)
     return message
