@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from typing import Callable, Dict, Iterable, Iterator, List
@@ -46,6 +45,8 @@ def code_digest(folder: str, hurry: Callable[[], bool] = lambda: False) -> str:
         with suppress(OSError):
             state = entry.stat()
             entries.append(f"{entry.path}\0{state.st_size}\0{state.st_mtime_ns}\n")
+    import hashlib  # as in intact.py
+
     return hashlib.sha256("".join(sorted(entries)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
