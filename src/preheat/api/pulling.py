@@ -193,7 +193,7 @@ def typed_need(words: str, files: Sequence[str]) -> Need:
     """Return the need for a ref that a user typed; `zip:https://…` is an archive to unpack."""
     ref = Ref.parse(words)
     if ref.hub in ARCHIVES:
-        return Need(replace(ref, hub=URL), tuple(files), unpack=ref.hub)
+        return Need(Ref(URL, ref.kind, ref.repo, ref.revision), tuple(files), unpack=ref.hub)
     return Need(ref, tuple(files))
 
 

@@ -16,7 +16,6 @@ from preheat.api.addresses.store_secrets import store_secrets
 from preheat.api.settings import Settings
 from preheat.config import Config, read_config
 from preheat.core.errors import CheckFailed, UsageError, did_you_mean
-from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
     from preheat.api.carrying.object_stores import ObjectStores
@@ -191,6 +190,7 @@ class Session:
     @functools.cached_property
     def permissions(self) -> Permissions:
         """Return the user's permissions for views outside the library."""
+        from preheat.core.ref import read_path
         from preheat.verbs.placing.allowed_places import Permissions
 
         settings = self.settings

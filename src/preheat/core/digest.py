@@ -1,8 +1,9 @@
 """Digest: a hash algorithm and the expected hash of some bytes."""
 
 import re
-from dataclasses import dataclass
 from typing import Protocol, Self
+
+import msgspec
 
 from preheat.core.errors import UsageError
 
@@ -21,8 +22,7 @@ class Hasher(Protocol):
         """Return the hash of all bytes so far, in hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True, order=True, gc=False):
     r"""An algorithm and a lower-case hexadecimal value, written `algorithm:hex`.
 
     `sha256` is FIPS 180-4 over the bytes; `git-sha1` is git's blob object name, SHA-1 over

@@ -1,7 +1,8 @@
 """Placement: the record of a file in a view: whether preheat or the user placed it, its digest and its stat."""
 
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from preheat.core.digest import Digest
 
@@ -10,8 +11,7 @@ OURS, BEGUN, THEIRS, KEPT = "ours", "begun", "theirs", "kept"
 STATES = (OURS, BEGUN, THEIRS, KEPT)
 
 
-@dataclass(frozen=True, slots=True)
-class StatFields:
+class StatFields(msgspec.Struct, frozen=True):
     """A file's stat: its inode, size in bytes, mtime and ctime in ns since the epoch."""
 
     inode: int = 0
@@ -29,8 +29,7 @@ class StatFields:
         return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A record of one path; the newest for a path is valid. `at_ns`: when it was written, in ns since the epoch.
 
     A mark without stat fields, such as BEGUN, records who owns the path, but not the state of the file.

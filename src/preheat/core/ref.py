@@ -3,10 +3,11 @@
 import functools
 import ipaddress
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import msgspec
 
 from preheat.core.digest import SHA256, Digest
 from preheat.core.errors import UsageError
@@ -54,8 +55,7 @@ _FORMS = re.compile(r"^(?:hf://|(?:https?://)?(?:git@)?(?:www\.)?(?:huggingface\
 _MADE_HINT, _URL_HINT = "made:APP/NAME, as `preheat trace` writes it", "https://host/file#sha256=HEX"
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """A repository on a hub and a revision of it: branch, tag or commit.
 
     For the hub `url`, the repository is the address including `#sha256=`, which also pins it. For `zip` and `tar` it is
@@ -203,11 +203,11 @@ class Ref:
 
     def members(self, kind: str) -> "Ref":
         """Return the ref of the members of the archive at this `url`; `kind` is `zip` or `tar`."""
-        return replace(self, hub=kind)
+        return Ref(kind, self.kind, self.repo, self.revision)
 
     def at(self, revision: str) -> "Ref":
         """Return the same repository at another revision."""
-        return replace(self, revision=revision)
+        return Ref(self.hub, self.kind, self.repo, revision)
 
 
 def read_path(text: str) -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from itertools import pairwise
 
+import msgspec
+
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
@@ -18,8 +20,7 @@ _INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
 NAME_MAX, PATH_MAX = 255, 4096  # bytes, of limits.h
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True, gc=False):
     """A file in a repository: its path, size in bytes and expected digest.
 
     The path is relative, uses `/`, and cannot leave the folder it is placed in. Any other path raises IntegrityError,

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.errors import NoSpace
 from preheat.core.units import say_size
@@ -11,8 +12,7 @@ from preheat.core.units import say_size
 SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
-@dataclass(frozen=True, slots=True)
-class DiskNeed:
+class DiskNeed(msgspec.Struct, frozen=True):
     """The bytes that a plan needs on the disk of the folder `at`, and those that are free, minus a `reserve`."""
 
     at: Path

@@ -5,7 +5,6 @@ import time
 from binascii import crc32
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ class _Note(msgspec.Struct, frozen=True):
     root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AppNote:
+class AppNote(msgspec.Struct, frozen=True):
     """An app: its name, its recipe, the refs that its lock pinned then, and its last use (epoch seconds).
 
     `here`: the recipe is on this machine. `own`: this user wrote the note.

@@ -20,16 +20,14 @@ from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_f
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True):
     """The archive that a need's files are the members of: its size in bytes, and its digest."""
 
     size: int
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
+class Pinned(msgspec.Struct, frozen=True):
     """A need of the recipe, and the `snapshot` that it was pinned to. The snapshot lists only the files needed.
 
     If `partly`, the snapshot lists only the files whose digests are known. The other files are pinned only by the

@@ -1,14 +1,14 @@
 """Offline environment: variables that stop libraries from using the network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from preheat.core.errors import UsageError
 from preheat.recipes.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(msgspec.Struct, frozen=True):
     """An environment variable and the value that stops a library from using the network.
 
     `source` is the file that reads the variable, and the release in which that was checked.

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE, Ref
@@ -100,7 +102,7 @@ def _pinned_archive(
     kept = next((one for one in sources if one.ref == need.stored), None)
     members = None if kept is None else kept.hub.resolve(kept.ref).only(need.files)
     if before is not None and before.archive is not None and (members is None or not before.partly):
-        return before if members is None else replace(before, snapshot=members)
+        return before if members is None else msgspec.structs.replace(before, snapshot=members)
     told = resolve([one for one in sources if one is not kept], on_event, patience)[1]
     archive = Archive(told.size, need.ref.digest)
     if members is None:

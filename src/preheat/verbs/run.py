@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from preheat import guard
 from preheat.core.errors import AppError, UsageError
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
     from preheat.guard.witness.download_lines import DownloadLines
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True):
     """How to supervise an app: restart policy, output streams, network call counting, and guard setup."""
 
-    patience: RestartPolicy = field(default_factory=RestartPolicy)
-    output: Output = field(default_factory=Output)
+    patience: RestartPolicy = RestartPolicy()
+    output: Output = Output()
     network: bool = False
-    stage: GuardSetup = field(default_factory=GuardSetup)
+    stage: GuardSetup = GuardSetup()
 
 
 def run(app: App, watch: RunOptions, on_event: Listener) -> int:

@@ -43,9 +43,9 @@ def _renamed(file: File, to: Mapping[str, str]) -> File:
     if key is None:
         return file
     if not key.endswith("/"):
-        return replace(file, path=to[key])
-    folder = to[key].rstrip("/")
-    return replace(file, path=f"{folder}/{file.path[len(key) :]}" if folder else file.path[len(key) :])
+        return File(to[key], file.size, file.digest)
+    folder, name = to[key].rstrip("/"), file.path[len(key) :]
+    return File(f"{folder}/{name}" if folder else name, file.size, file.digest)
 
 
 def _fits(key: str, path: str) -> bool:

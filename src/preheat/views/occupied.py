@@ -3,7 +3,8 @@
 import enum
 import itertools
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+
+import msgspec
 
 from preheat.core.digest import Digest
 from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Mark, StatFields
@@ -23,8 +24,7 @@ class PlaceVerdict(enum.Enum):
     UNREAD = "undecided until the file is read"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownBlobs:
+class KnownBlobs(msgspec.Struct, frozen=True):
     """Whether a file is a hard link to a blob: the `wanted` one, the one of its newest fitting mark, or `any`."""
 
     wanted: bool = False
@@ -36,7 +36,7 @@ def judge(
     current: PathState,
     wanted: File,
     marks: Sequence[Mark] = (),
-    blobs: KnownBlobs = KnownBlobs(),
+    blobs: KnownBlobs = KnownBlobs(),  # noqa: B008 - frozen
     content: Set[Digest] | None = None,
 ) -> PlaceVerdict:
     """Return the state of a path where a view needs the file `wanted`.

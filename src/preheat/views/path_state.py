@@ -3,8 +3,9 @@
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.placement import StatFields
@@ -12,8 +13,7 @@ from preheat.core.placement import StatFields
 _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})")
 
 
-@dataclass(frozen=True, slots=True)
-class PathState:
+class PathState(msgspec.Struct, frozen=True):
     """The stat(2) facts of a path; `look` is None if the path does not exist.
 
     `look` is of the file itself, symlinks followed. `regular`: it is a regular file, or a symlink to one. `target` is

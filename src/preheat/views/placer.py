@@ -4,9 +4,10 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
@@ -23,12 +24,11 @@ def always(_: Path) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Untouched:
+class Untouched(msgspec.Struct, frozen=True):
     """Paths to leave as they are: the user's files with the `same` bytes, and others that the user wants `kept`."""
 
-    same: Collection[Path] = field(default_factory=frozenset)
-    kept: Collection[Path] = field(default_factory=frozenset)
+    same: Collection[Path] = frozenset()
+    kept: Collection[Path] = frozenset()
 
     def __contains__(self, path: Path) -> bool:
         return path in self.same or path in self.kept
@@ -87,7 +87,10 @@ class Placer:
         return self.stands(piece.file, piece.at)
 
     def lay(
-        self, pieces: Iterable[Piece], left: Untouched = Untouched(), is_ours: Callable[[Path], bool] = always
+        self,
+        pieces: Iterable[Piece],
+        left: Untouched = Untouched(),  # noqa: B008 - frozen
+        is_ours: Callable[[Path], bool] = always,
     ) -> None:
         """Place pieces in order, except at the paths in `left`; replace any other file that is in the way.
 

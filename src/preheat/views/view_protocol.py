@@ -1,9 +1,10 @@
 """View: the protocol of a layout: the files to place, and the environment variables that point to them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from preheat.core.digest import Digest
 from preheat.core.snapshot import File, Snapshot
@@ -11,8 +12,7 @@ from preheat.core.snapshot import File, Snapshot
 BlobPath = Callable[[Digest], Path | str]
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedFile:
+class PlacedFile(msgspec.Struct, frozen=True, gc=False):
     """A file of the snapshot, placed at `at`.
 
     `pointer` is the path that clients open, if it differs: a relative symlink to `at`, or the file itself on a
@@ -25,8 +25,7 @@ class PlacedFile:
     yields: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(msgspec.Struct, frozen=True):
     """A symlink at `at` to `target`: another name for a folder of the view."""
 
     at: Path
@@ -41,8 +40,7 @@ def modified_s(path: Path) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class PriorNote:
+class PriorNote(msgspec.Struct, frozen=True):
     """A note before placing: its `body` (None if it does not exist), and whether preheat wrote it (`ours`).
 
     `theirs` are the user's own files in the view, which are not replaced. `modified_s` looks up a file of the view.
@@ -54,8 +52,7 @@ class PriorNote:
     modified_s: Callable[[Path], float | None] = modified_s
 
 
-@dataclass(frozen=True, slots=True)
-class ViewNote:
+class ViewNote(msgspec.Struct, frozen=True):
     """A small file that the layout's client reads and writes, at `at`.
 
     `settle` returns the content to write, or None if it conflicts with content that preheat did not write. `of` is the
@@ -72,8 +69,7 @@ class ViewNote:
 Piece = PlacedFile | Alias | ViewNote
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """The counts of a placement: the files by kind of link, and the bytes copied.
 
     Files that were in place already are not counted. `has_symlinks`: at least one file, new or old, is a symlink to a
@@ -107,8 +103,7 @@ class View(Protocol):
         """Return the variables that make the layout's own client look below `at`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SortedFile:
+class SortedFile(msgspec.Struct, frozen=True):
     """The place of a model file in an app's view, by its `kind`; `at` is None if it has none, for the reason `why`."""
 
     file: File

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import read_path
 from preheat.disk.regular_file import read_regular
 
 _HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
@@ -57,6 +56,8 @@ def _read_token(words: str, url: str, place: str, environ: Mapping[str, str]) ->
     if kind == "env":
         token = environ.get(name, "")
     else:
+        from preheat.core.ref import read_path
+
         try:
             token = read_regular(read_path(name)).decode("ascii", "replace")
         except (OSError, ValueError) as error:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -60,8 +59,7 @@ class _SummaryForm(msgspec.Struct, frozen=True):
     unlisted: list[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordSummary:
+class RecordSummary(msgspec.Struct, frozen=True):
     """The parts of a record that lists need: the digests and sizes of a commit's files, without their paths.
 
     `ref` is pinned to the commit; `revisions` are the branches and tags that last pointed to it. `by` is `MIRROR` for a
@@ -222,8 +220,7 @@ class Records:
         raise _not_a_record(path, "its repository or commit does not match its path")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """A decoded record: its snapshot, with the ref pinned to the commit, and `by`."""
 
     snapshot: Snapshot

@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.digest import Digest
 from preheat.library.records.append_logs import AppendLogs
@@ -15,8 +16,7 @@ _TOGETHER = 64
 _CLOCKS_DIFFER_S = 3600.0  # of machines that share a library
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(msgspec.Struct, frozen=True):
     """Size, times, inode and link count of a file, and `at`, when it was hashed, in epoch seconds."""
 
     size: int

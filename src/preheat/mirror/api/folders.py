@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from preheat.core.errors import HubUnavailable
@@ -77,7 +77,7 @@ class Shelf:
     """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = {replace(Ref.parse(name), revision=""): folder for name, folder in folders.items()}
+        self._folders = {Ref.parse(name).at(""): folder for name, folder in folders.items()}
         self._hub = Folder()
         self._turn = threading.Lock()
         self._listings: dict[Path, _Listing] = {}

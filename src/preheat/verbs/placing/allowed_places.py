@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.errors import UsageError
 from preheat.core.snapshot import Snapshot
@@ -15,8 +16,7 @@ from preheat.views.names import renamed
 from preheat.views.view_protocol import Alias, Piece, PlacedFile, View, ViewNote
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
+class Permissions(msgspec.Struct, frozen=True):
     """What the user permits: `places` outside the app's folder, and how to treat conflicting files of the user.
 
     `replace` moves them aside first, `keep` leaves them and places the rest. `relink` replaces the user's files with
@@ -32,8 +32,7 @@ class Permissions:
 NO_PERMISSION = Permissions()
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """A snapshot to place as a view in the folder `at`; `to` maps files to other names.
 
     `bounds` are the folders that all its paths must be in; empty for a folder in the library, where existing files are
@@ -43,7 +42,7 @@ class Site:
     snapshot: Snapshot
     view: View
     at: Path
-    to: Mapping[str, str] = field(default_factory=dict)
+    to: Mapping[str, str] = {}
     bounds: tuple[str, ...] = ()
     free: FreePlace | None = None
 

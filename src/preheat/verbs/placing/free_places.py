@@ -7,8 +7,9 @@ use a new folder there, one that preheat made, or one of known model caches. SEC
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from preheat.core.snapshot import Snapshot
 from preheat.recipes.places import CACHE, HOME, SITE_PACKAGES, TMP, split_place
@@ -67,8 +68,7 @@ _WRITTEN = {HOME: "~", CACHE: "~/.cache", TMP: "/tmp", SITE_PACKAGES: "site-pack
 _OF_PYTHON = ("sitecustomize", "usercustomize", "pip", "setuptools", "_distutils", "pkg_resources", "wheel")
 
 
-@dataclass(frozen=True, slots=True)
-class FreePlace:
+class FreePlace(msgspec.Struct, frozen=True):
     """A place in which a recipe may use some folders without the user's word: its name, and its real path."""
 
     name: str

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
@@ -20,16 +21,14 @@ from preheat.views.view_protocol import Alias, Piece, PlacedFile, PriorNote, Vie
 _ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
+class PlannedFile(msgspec.Struct, frozen=True):
     """A path, and the file that will be placed there."""
 
     path: Path
     file: File
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """The blob `digest` cannot be placed at `path`, because another file is there; `why` describes that file.
 
     If the other file is at a parent of `path`, where a folder is needed, `blocked` is that parent.
@@ -46,19 +45,18 @@ class Conflict:
         return self.blocked or self.path
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """Result of an inspection: the user's files with the same bytes, the paths that they keep, and the conflicts.
 
     `real` maps folders to their real paths; `marks` are by real path; `current_states` are the states of files by path.
     """
 
-    same: dict[Path, File] = field(default_factory=dict)
-    kept: set[Path] = field(default_factory=set)
-    conflicts: list[Conflict] = field(default_factory=list)
-    real: dict[Path, str] = field(default_factory=dict)
-    marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
-    current_states: dict[Path, PathState] = field(default_factory=dict)
+    same: dict[Path, File] = {}
+    kept: set[Path] = set()
+    conflicts: list[Conflict] = []
+    real: dict[Path, str] = {}
+    marks: Mapping[str, Sequence[Mark]] = {}
+    current_states: dict[Path, PathState] = {}
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
         """Return the marks of a path, newest first."""
@@ -122,7 +120,7 @@ class PlacementPlan:
         blobs = KnownBlobs(self.is_blob(current, planned.file.digest), marked)
         verdict = judge(current, planned.file, marks, blobs, content)
         if verdict in _ASKED and current.names > 1 and self._is_any_blob(current):
-            return judge(current, planned.file, marks, replace(blobs, any=True), content)
+            return judge(current, planned.file, marks, KnownBlobs(blobs.wanted, blobs.marked, any=True), content)
         return verdict
 
     def _note_verdict(self, planned: PlannedFile, current: PathState, verdict: PlaceVerdict) -> None:

@@ -3,8 +3,10 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.digest import Digest
 from preheat.core.events import Adopted, Listener, Noted
@@ -121,7 +123,9 @@ class ViewsPlan:
         """Place the views, and report the kinds of sorted files; return and raise as `place_sites` does."""
         for one in self.sorted_files:
             on_event(Noted(one.file.path, one.said))
-        sites = [replace(site, snapshot=with_known_digests(library, site.snapshot)) for site in self.sites]
+        sites = [
+            msgspec.structs.replace(site, snapshot=with_known_digests(library, site.snapshot)) for site in self.sites
+        ]
         return place_sites(sites, library, on_event, self.permissions)
 
 

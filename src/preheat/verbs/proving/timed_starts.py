@@ -67,7 +67,7 @@ class Starts:
         self._around = surroundings
         self.view_of, self._on_event, self._gpus = view_of, on_event, gpus
         # Starts use the proof's own library; the proof restores the user's files afterwards.
-        self._permissions = replace(permissions, relink=True)
+        self._permissions = Permissions(permissions.replace, permissions.keep, permissions.places, relink=True)
 
     def cold(self, roots: StartFolder, library: Library) -> tuple[Timeline, set[str]]:
         """Start with empty caches, as in a new container. Return its timeline and the files that it used and found."""

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -38,8 +37,7 @@ class RunningProcess(msgspec.Struct, frozen=True):
         return pid_of(self.process)
 
 
-@dataclass(slots=True)
-class RunningNote:
+class RunningNote(msgspec.Struct):
     """Writes the note of this process to the folder `state`, and removes it when the `with` block ends.
 
     Does nothing if `state` is None or cannot be written. `said` is what the note contains.

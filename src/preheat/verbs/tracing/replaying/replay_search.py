@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.recipe import Need
@@ -137,5 +139,5 @@ def changed(inferred: Inferred, which: Collection[Need], change: Callable[[Need]
     """Return the recipe and lock with these needs as `change` returns them."""
     recipe, lock = inferred.recipe, inferred.lock
     needs = tuple(change(need) if need in which else need for need in recipe.needs)
-    pins = tuple(replace(pinned, need=change(pinned.need)) if pinned.need in which else pinned for pinned in lock.needs)
-    return replace(inferred, recipe=replace(recipe, needs=needs), lock=replace(lock, needs=pins))
+    pins = (msgspec.structs.replace(one, need=change(one.need)) if one.need in which else one for one in lock.needs)
+    return replace(inferred, recipe=replace(recipe, needs=needs), lock=replace(lock, needs=tuple(pins)))
