@@ -80,10 +80,13 @@ def test_import_and_run_name_the_apps_own_code_if_it_is_missing(app: Preheat, ot
     assert f"{other.folder}/apps/demo/app.py does not exist" in ended.err
     assert "restart" not in ended.err
     (other.folder / "apps/demo/app.py").write_text("print('started')", encoding="utf-8")
-    told = other("import", str(bundle), "--recipes", "apps")
-    command = told.out.strip().rpartition("Next: preheat ")[2]
-    started = other(*shlex.split(command))
-    assert (started.status, "started" in started.out) == (0, True), started.err
+    elsewhere = str(other.folder / "else where")
+    for library in ((), ("--library", elsewhere)):
+        told = other("import", str(bundle), "--recipes", "apps", *library)
+        command = told.out.strip().rpartition("Next: preheat ")[2]
+        assert ("--library" in command) == bool(library)
+        started = other(*shlex.split(command))
+        assert (started.status, "started" in started.out) == (0, True), started.err
 
 
 def test_any_tar_reads_it(app: Preheat, tmp_path: Path, model: Path) -> None:

@@ -87,6 +87,47 @@ def test_each_of_these_commands_works_as_typed(preheat: Preheat, hub: FlakyHub) 
     assert type_all(preheat, hub) == []
 
 
+def _of_errors(tree: ast.Module) -> set[int]:
+    """Return the texts of a module that errors contain: `dispatch` completes their hints."""
+    raised = [node for node in ast.walk(tree) if isinstance(node, ast.Raise | ast.keyword)]
+    errors = [node for node in raised if isinstance(node, ast.Raise) or node.arg == "hint"]
+    return {id(part) for node in errors for part in ast.walk(node)}
+
+
+def test_each_result_that_names_a_command_gets_what_was_typed() -> None:
+    """A sentence passes as_typed, which adds --library, --endpoint, the folder and the app; notes do so anyway."""
+    named, missing = [], []
+    for path in sorted((SOURCE / "cli/commands").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        hints = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.FunctionDef)
+                 and _makes_hints(node) for part in ast.walk(node)}  # fmt: skip
+        for node in ast.walk(tree):
+            if COMMAND.search(_text(node)) and id(node) not in {*docstrings, *_of_errors(tree), *hints}:
+                named.append(path.name)
+                calls = [one.func for one in ast.walk(tree) if isinstance(one, ast.Call)]
+                if not any(isinstance(call, ast.Name) and call.id == "as_typed" for call in calls):
+                    missing.append(f"{path.name}:{node.lineno}: {_text(node)}")
+    assert missing == []
+    assert {"import_.py", "trace.py"} <= set(named)
+
+
+def _makes_hints(node: ast.Assign | ast.FunctionDef) -> bool:
+    """Return whether a statement sets a variable, or a function returns a text, that is the hint of an error."""
+    if isinstance(node, ast.FunctionDef):
+        return "hint" in (ast.get_docstring(node) or "")
+    return any(isinstance(target, ast.Name) and target.id == "hint" for target in node.targets)
+
+
+def test_no_command_sends_its_events_past_the_listener_that_completes_commands() -> None:
+    for path in sorted((SOURCE / "cli/commands").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr == "console" and id(node) not in owners:
+                raise AssertionError(f"{path.name}:{node.lineno}: pass wiring.on_event, not wiring.console")
+
+
 def test_the_typed_command_is_that_of_the_text() -> None:
     assert [(text, command) for text, command in TYPED.items() if not follows(text, command)] == []
 

@@ -33,7 +33,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # doctor checks the certificates too, so a missing file must not end it here.
     if config.ca_file is not None and not config.ca_file.is_file():
         wiring.config = replace(config, ca_file=None)
-    symptoms, found = doctor(recipe, wiring.library, inputs, wiring.console)
+    symptoms, found = doctor(recipe, wiring.library, inputs, wiring.on_event)
     found = [replace(one, command=as_typed(one.command, options)) for one in found]
     figures = {"app": recipe.name if recipe else "", "remedies": found, "symptoms": symptoms}
     wiring.console.done(figures, _lines(found))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError, did_you_mean
 from preheat.core.units import say_size
@@ -31,7 +32,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         f"{recipe.name:{widest}}  {recipe.about}{indent}verified: {recipe.verified}{indent}{_locked(recipe)}"
         for recipe in recipes
     ]
-    wiring.console.done({"recipes": [_facts(recipe) for recipe in recipes]}, "\n".join(lines))
+    wiring.console.done({"recipes": [_facts(recipe) for recipe in recipes]}, as_typed("\n".join(lines), options))
     return 0
 
 

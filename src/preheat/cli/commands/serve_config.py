@@ -46,15 +46,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         raise UsageError(f"--{given.replace('_', '-')} is for Kubernetes", hint="serve-config k8s, or leave it out")
     terms = _terms(options)
     if not terms.built:  # what is in an image was decided when it was built
-        recipe = fitting(recipe, wiring.console)
+        recipe = fitting(recipe, wiring.on_event)
     require_inside(recipe, wiring.permissions)
     if options.kind == "systemd":
         words = (str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options))
         environ = wiring.config.environ
-        text = unit(systemd_service(recipe, words, wiring.library, wiring.permissions, terms, environ, wiring.console))
+        text = unit(systemd_service(recipe, words, wiring.library, wiring.permissions, terms, environ, wiring.on_event))
     else:
         session = (wiring.library, wiring.view, wiring.config.environ, wiring.permissions)
-        text = compose(*compose_service(recipe, *session, terms, wiring.console))
+        text = compose(*compose_service(recipe, *session, terms, wiring.on_event))
     wiring.console.done({"kind": options.kind, "text": text}, text.rstrip("\n"))
     return 0
 
@@ -81,7 +81,7 @@ def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> s
         if options.weights != IMAGE:
             if options.health_interval:
                 raise UsageError("--health-interval: KServe's runtimes have probes of their own", hint="leave it out")
-            model = kserve_model(recipe, wiring.library, wiring.config.environ, cluster, wiring.console)
+            model = kserve_model(recipe, wiring.library, wiring.config.environ, cluster, wiring.on_event)
             return model_manifests(model)
     elif given := next((one for one in _FOR_KSERVE if getattr(options, one)), None):
         raise UsageError(f"--{given.replace('_', '-')} is for kserve", hint="leave it out")
@@ -94,7 +94,7 @@ def _manifests(options: argparse.Namespace, wiring: Wiring, recipe: Recipe) -> s
     terms, environ = _terms(options), wiring.config.environ
     session = (wiring.library, wiring.image_view, environ)
     return manifests(
-        kubernetes_workload(recipe, *session, terms, cluster, wiring.console), kserve=options.kind == "kserve"
+        kubernetes_workload(recipe, *session, terms, cluster, wiring.on_event), kserve=options.kind == "kserve"
     )
 
 

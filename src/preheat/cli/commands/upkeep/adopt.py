@@ -27,7 +27,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
             missed.append(event)
         elif isinstance(event, Adopted) and event.missing:
             partial.append(event.ref)
-        wiring.console(event)
+        wiring.on_event(event)
 
     ref = Ref.parse(options.ref) if options.ref else None
     folders = [read_path(folder) for folder in options.folders]

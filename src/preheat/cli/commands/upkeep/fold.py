@@ -40,7 +40,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     settle_s = read_seconds(options.settle or "0s")
     plan = api.plan_fold(*map(read_path, options.also), copy=options.copy, settle_s=settle_s, session=wiring)
     for what, said in plan.notes:
-        wiring.console(Noted(what, said))
+        wiring.on_event(Noted(what, said))
     if target is not None:
         write_report(target, fold_page(plan, options.lang))
     if not options.yes:
@@ -77,7 +77,7 @@ def _check(options: argparse.Namespace) -> None:
 def _fold(plan: FoldPlan, wiring: Wiring) -> Folded:
     for app in running_apps([one.file.path for one in plan.files if one.state == FOLD]):
         said = f"has {say_count(app.files, 'file')} open: what folding frees becomes free when it ends"
-        wiring.console(Noted(f"{app.name} (process {app.pid})", said))
+        wiring.on_event(Noted(f"{app.name} (process {app.pid})", said))
     return api.execute(plan, session=wiring)
 
 
@@ -93,23 +93,23 @@ def _watch(options: argparse.Namespace, wiring: Wiring) -> int:
     plans = api.watch_fold(
         *map(read_path, options.also), copy=options.copy, every_s=every_s, settle_s=settle_s, session=wiring
     )
-    wiring.console(Noted("fold", f"watching the apps' model folders, every {say_seconds(every_s)} (Ctrl-C stops)"))
+    wiring.on_event(Noted("fold", f"watching the apps' model folders, every {say_seconds(every_s)} (Ctrl-C stops)"))
     said = ""
     with contextlib.suppress(KeyboardInterrupt):
         for plan in plans:
             if not options.yes:
                 said, before = fold_sentence(plan), said
                 if said != before:
-                    wiring.console(Noted("fold", said))
+                    wiring.on_event(Noted("fold", said))
                 continue
             try:
                 done = _fold(plan, wiring)
             except LibraryError as error:  # such as a full disk, or another fold: later it may work
-                wiring.console(Noted("fold", f"{error.message}; watching on"))
+                wiring.on_event(Noted("fold", f"{error.message}; watching on"))
                 continue
             files, freed, copied = files + done.files, freed + done.freed, copied + done.copied
             if done.files:
-                wiring.console(Noted("fold", _said(done, plan.library)))
+                wiring.on_event(Noted("fold", _said(done, plan.library)))
     figures = {"watched": True, "folded": files, "freed": freed, "copied": copied, "done": options.yes}
     wiring.console.done(figures, f"{say_count(files, 'file')} folded, {say_size(freed)} freed" if options.yes else "")
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from preheat.api import import_bundle
+from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_size
 from preheat.recipes.app_python import missing_script
@@ -34,7 +35,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         sentence += f"; it has recipes too, which --recipes DIR writes: {', '.join(plan.apps)}"
     for path, _ in plan.recipes if not options.dry_run else ():
         if path.suffix == ".toml":
-            sentence += f"\nwritten: {path}, {path.with_suffix('.lock')}. {_next_step(path, wiring)}"
+            sentence += f"\nwritten: {path}, {path.with_suffix('.lock')}. {as_typed(_next_step(path, wiring), options)}"
     wiring.console.done(figures, sentence if options.verbosity else "")
     return 0
 

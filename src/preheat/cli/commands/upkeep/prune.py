@@ -30,7 +30,7 @@ def removed(plan: RemovalPlan, options: argparse.Namespace, wiring: Wiring) -> i
         settle_s = read_seconds(options.settle) if options.settle else None
         size = carry_out_removal(plan, wiring, settle_s).size
     else:
-        plan.tell(wiring.console)
+        plan.tell(wiring.on_event)
         size = plan.size
     versions, blobs, leftovers = [str(ref) for ref in plan.versions], len(plan.sweep.blobs), len(plan.sweep.leftovers)
     lines = [f"{name} {'removed' if done else 'would be removed'}" for name in versions]
