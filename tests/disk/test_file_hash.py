@@ -1,12 +1,14 @@
 """File hash: the hashers get the bytes that are on disk, mapped or read."""
 
+import fcntl
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from preheat.disk.file_hash import feed
+from preheat.disk.file_hash import feed, feed_directly
 
 WINDOW = 4 << 20
 
@@ -54,3 +56,21 @@ def test_an_unreadable_file_is_an_error_not_a_signal(tmp_path: Path) -> None:
             feed(descriptor, 0, 10, [hashlib.sha256()])
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4 << 20, (4 << 20) + 1, (9 << 20) + 77])
+@pytest.mark.parametrize("place", [None, Path("/dev/shm")])
+def test_reading_past_the_page_cache_gives_the_same_hash(tmp_path: Path, size: int, place: Path | None) -> None:
+    body = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    with tempfile.NamedTemporaryFile(dir=place or tmp_path) as file:
+        file.write(body)
+        file.flush()
+        descriptor, read = os.open(file.name, os.O_RDONLY), hashlib.sha256()
+        steps: list[int] = []
+        try:
+            assert feed_directly(descriptor, (read,), steps.append) == size
+            assert not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        finally:
+            os.close(descriptor)
+    assert read.hexdigest() == hashlib.sha256(body).hexdigest()
+    assert sum(steps) == size

@@ -1,16 +1,20 @@
 """File hash: hash a file from the page cache, without copying its bytes to user space."""
 
 import ctypes
+import errno
+import fcntl
 import mmap
 import os
 from collections.abc import Callable, Iterable
 
 from preheat.core.digest import Hasher
+from preheat.disk.huge_buffer import make_buffer
 
 _WINDOW = 4 << 20
 _COPIED = 256 << 10  # fits into a core's cache, and is small enough for hundreds of threads at once
 _WORTH_MAPPING = 256 << 10
 _REPORT_EVERY = 16 << 20
+_DIRECT = 4 << 20  # huge pages; a disk's seek is short beside it
 _POPULATE_READ = 22  # MADV_POPULATE_READ in linux/mman.h, since 5.14: read and map all pages, or fail with an errno
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -63,6 +67,41 @@ def feed_all(
         on_read(at - start)
         if at - start < _REPORT_EVERY:
             return at
+
+
+def feed_directly(
+    descriptor: int,
+    hashers: Iterable[Hasher],
+    on_read: Callable[[int], None],
+    is_alone: Callable[[], bool] = always,
+) -> int:
+    """Update `hashers` with a whole file, as `feed_all` does, but past the page cache, if the filesystem supports that.
+
+    For many large files that nobody reads soon: pages of theirs would take the place of others, and filling pages takes
+    longer than hashing, most of all for holes.
+    """
+    hashers, at = tuple(hashers), 0
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    buffer = make_buffer(_DIRECT)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+        while (count := os.preadv(descriptor, [buffer], at)) == _DIRECT:
+            is_alone()
+            for one in hashers:
+                one.update(buffer)
+            at += count
+            on_read(count)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+    while start_at := at:  # the end of a file need not be a whole block
+        at = feed(descriptor, start_at, start_at + _REPORT_EVERY, hashers, is_alone)
+        on_read(at - start_at)
+        if at - start_at < _REPORT_EVERY:
+            return at
+    return feed_all(descriptor, hashers, on_read, is_alone)
 
 
 def _mapped(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...]) -> int:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import SHA256, hasher
-from preheat.disk.file_hash import feed_all
+from preheat.disk.file_hash import feed_directly
 from preheat.disk.regular_file import why
 from preheat.library.blobs.lease import is_open_for_writing, lease
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_files import ModelFile
 
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(8, (os.cpu_count() or 1) + 2)  # some of them wait for the disk
 _SAVE_EVERY_S = 10.0
 _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 OPEN_FOR_WRITING = "a program has it open for writing"
@@ -101,7 +101,7 @@ def hash_file(path: Path, memory: HashMemory, on_read: Callable[[int], None]) ->
         before = os.fstat(descriptor)
         digest = hasher(SHA256, before.st_size)
         with lease(descriptor) as is_alone:
-            size = feed_all(descriptor, (digest,), on_read, is_alone)
+            size = feed_directly(descriptor, (digest,), on_read, is_alone)
         after = os.fstat(descriptor)
     except OSError as error:
         return ModelHash("", trouble=f"it cannot be read: {why(error)}")
