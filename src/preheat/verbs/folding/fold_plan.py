@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from preheat.desk.file_kind import read_kind
 from preheat.desk.model_apps import ModelApp
 from preheat.desk.whole_file import missing_bytes
 from preheat.disk.free_space import DiskNeed, disk_need, existing
+from preheat.disk.readers import Readers
 from preheat.library.library import Library
 from preheat.verbs.folding.fold_journal import LinkAfter
 from preheat.verbs.folding.hash_memory import HashMemory
@@ -181,7 +182,7 @@ def plan_fold(
     for digest, same in by_hash.items():
         blob = judge.blob(digest)
         kind = memory.kind(digest, functools.partial(_kind, same[0].path))
-        judged = tuple(judge.file(file, hashes[file.inode], same, blob) for file in same)
+        judged = judge.files(same, hashes, blob)
         if kind == INCOMPLETE:
             judged = tuple(_left_as_incomplete(one) for one in judged)
         apart = blob is not None and all((blob.st_dev, blob.st_ino) != file.inode for file in same)
@@ -225,10 +226,8 @@ def _kind(path: Path) -> str:
 
 def _left_as_incomplete(one: FoldFile) -> FoldFile:
     """Return a file that is left unchanged, so that a program can still continue the download."""
-    if one.state == LINKED:
-        return one
     reason = "it is incomplete: its header describes more bytes than it has"
-    return FoldFile(one.file, one.hash, LEFT, reason=reason)
+    return one if one.state == LINKED else FoldFile(one.file, one.hash, LEFT, reason=reason)
 
 
 class _Judge:
@@ -247,15 +246,28 @@ class _Judge:
         except OSError:
             return None
 
-    def file(
-        self, file: ModelFile, known: ModelHash, same: Sequence[ModelFile], blob: os.stat_result | None
+    def files(
+        self, same: Sequence[ModelFile], hashes: Mapping[tuple[int, int], ModelHash], blob: os.stat_result | None
+    ) -> tuple[FoldFile, ...]:
+        """Decide for all files with the same bytes; `blob` is the stat result of a blob with them."""
+        readers, alone = self._safe.readers_now(same, blob), len({one.inode for one in same}) == 1
+        return tuple(self._file(file, hashes[file.inode], readers, blob, alone=alone) for file in same)
+
+    def _file(
+        self,
+        file: ModelFile,
+        known: ModelHash,
+        readers: Collection[Readers],
+        blob: os.stat_result | None,
+        *,
+        alone: bool,
     ) -> FoldFile:
         if blob is not None and (self._is_linked(file) or (blob.st_dev, blob.st_ino) == file.inode):
             return FoldFile(file, known, LINKED)
-        ways, reason = self._safe.of(file, same, blob)
+        ways, reason = self._safe.of(file, readers)
         apart = file.look.st_dev != self._device
         if ways and apart:
-            if blob is None and len({one.inode for one in same}) == 1:
+            if blob is None and alone:
                 ways, reason = (), "it is the only copy, on another filesystem than the library"
             elif not self._copy:
                 size = say_size(file.size)

@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from preheat.disk.filesystem import filesystem_of
@@ -23,11 +23,13 @@ class SafeWays:
         self._possible: dict[Path, frozenset[str]] = {}
         self._of_blobs = readers_below(existing(root / "blobs" / "sha256"))
 
-    def of(self, file: ModelFile, same: Sequence[ModelFile], blob: os.stat_result | None) -> tuple[Ways, str]:
-        """Return the ways in order of preference; if there are none, the reason.
+    def readers_now(self, same: Sequence[ModelFile], blob: os.stat_result | None) -> frozenset[Readers]:
+        """Return who can read the bytes of some files, and of the blob with these bytes, if there is one."""
+        now = {readers(one.path, one.look, one.look.st_mode) for one in same}
+        return frozenset(now if blob is None else now | {self._of_blobs})
 
-        `same` are all files with the same bytes, `blob` is the stat result of the blob with them, if there is one.
-        """
+    def of(self, file: ModelFile, now: Collection[Readers]) -> tuple[Ways, str]:
+        """Return the ways in order of preference; if there are none, the reason. `now`: who can read its bytes."""
         folder = file.path.parent
         if file.look.st_uid != os.geteuid():
             return (), f"it belongs to {_user(file.look.st_uid)}"
@@ -49,18 +51,13 @@ class SafeWays:
             titles = " and ".join(app.title for app in file.apps if app.rewrites)
             why = "may write to it in place, and as root nothing but a reflink protects the other apps"
             return (), f"{titles} {why}"
-        return self._without_new_readers(file, same, blob, ways)
+        return self._without_new_readers(file, now, ways)
 
-    def _without_new_readers(
-        self, file: ModelFile, same: Sequence[ModelFile], blob: os.stat_result | None, ways: Ways
-    ) -> tuple[Ways, str]:
+    def _without_new_readers(self, file: ModelFile, now: Collection[Readers], ways: Ways) -> tuple[Ways, str]:
         """Return those of `ways` by which nobody can read these bytes who cannot now; if there are none, the reason.
 
         Everybody who can reach a blob can read it, and everybody who can reach a hard link of it.
         """
-        now = [readers(one.path, one.look, one.look.st_mode) for one in same]
-        if blob is not None:
-            now.append(self._of_blobs)
         if _is_new(self._of_blobs, now):
             return (), f"other users cannot read it, but could in {self._root}: use a --library of your own"
         if HARDLINK in ways and _is_new(readers(file.path, file.look, BLOB_MODE), now):
@@ -69,7 +66,7 @@ class SafeWays:
         return ways, ""
 
 
-def _is_new(some: Readers, now: Sequence[Readers]) -> bool:
+def _is_new(some: Readers, now: Collection[Readers]) -> bool:
     return all(some.beyond(one) for one in now)
 
 
