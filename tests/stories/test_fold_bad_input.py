@@ -303,17 +303,43 @@ def test_library_on_a_disk_that_is_gone(preheat: Preheat, home: Path) -> None:
     assert state(home) == before
 
 
-def test_folder_on_a_disk_that_is_gone_is_kept_in_the_journal(preheat: Preheat, home: Path) -> None:
+def test_folder_that_was_deleted_keeps_no_blob(preheat: Preheat, home: Path) -> None:
+    """As by `hf cache delete`, which removes the folder of a repository."""
     before = state(home)
+    write(home / "Fooocus/models/loras/only.safetensors", CHECKPOINT + b"x")
     folded(preheat)
-    (home / "Fooocus").rename(home / "away")
-    told = fold(preheat, "--undo")
-    assert (told.status, told.last["restored"]) == (5, 1)
-    assert "its folder is gone: connect its disk" in told.last["not_restored"][0]["reason"]
+    shutil.rmtree(home / "Fooocus")
     assert preheat("prune", "--yes", "--younger", "0s", inside=AS_USER).status == 0
-    (home / "away").rename(home / "Fooocus")
-    assert undone(preheat).last["restored"] == 1
-    assert state(home) == before
+    assert len(blobs(preheat.library)) == 1
+    told = undone(preheat)
+    assert (told.last["restored"], told.last["changed"]) == (1, 2)
+    assert state(home) == {path: look for path, look in before.items() if path.exists()}
+    assert blobs(preheat.library) == []
+
+
+def blobs(library: Path) -> list[Path]:
+    return [path for path in (library / "blobs").rglob("*") if path.is_file()]
+
+
+def test_disk_that_is_away_keeps_its_blob_and_its_place_in_the_journal(preheat: Preheat, home: Path) -> None:
+    """Also if the folder at which it is mounted is there, and empty."""
+    with disk(home / "stick", "size=100m") as stick:
+        write(stick.path / "dream.safetensors", CHECKPOINT)
+        write(home / "ComfyUI/extra_model_paths.yaml", f"stick:\n  checkpoints: {stick.mounted}\n".encode())
+        told = preheat("fold", "--json", "--yes", "--copy", "--library", str(preheat.library), inside=stick.inside)
+        assert (told.status, told.last["links"]) == (0, {"hardlink": 2, "symlink": 1}), told.out
+        assert stick.mounted.is_dir()
+        for app in ("ComfyUI", "Fooocus"):
+            (home / app / "models/checkpoints/dream.safetensors").unlink()
+        assert preheat("prune", "--yes", "--younger", "0s").status == 0
+        assert (stick.path / "dream.safetensors").readlink().read_bytes() == CHECKPOINT
+        told = preheat("fold", "--undo", "--json")
+        assert (told.status, told.last["changed"]) == (5, 2), told.out
+        assert "its disk is away: connect it" in told.last["not_restored"][0]["reason"]
+        undo = ("fold", "--undo", "--json", "--library", str(preheat.library))
+        assert preheat(*undo, inside=stick.inside).last["restored"] == 1
+        assert not (stick.path / "dream.safetensors").is_symlink()
+        assert (stick.path / "dream.safetensors").read_bytes() == CHECKPOINT
 
 
 def test_blob_that_is_corrupt_is_not_given_to_a_file(preheat: Preheat, home: Path) -> None:

@@ -1,6 +1,7 @@
 """Claims: blobs that are in use without a record, by pulls in progress, views made of links, or folded files."""
 
 import errno
+import itertools
 import os
 import re
 import stat
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,6 +22,7 @@ from preheat.library.records.this_machine import host_name, is_here, root_id
 from preheat.library.small_files import read_small
 
 PULL, VIEW, FOLD = "pull", "view", "fold"
+NOWHERE_ELSE: Mapping[str, int] = MappingProxyType({})
 _MOST = 1 << 30  # bytes; a claim of folded files has 200 for each, and more for names that are percent-encoded
 # The age in seconds at which a claim of another machine expires: no pull takes a week, and every run of an app renews
 # the claim of its view.
@@ -35,6 +38,7 @@ class _Claim(msgspec.Struct, frozen=True):
     process: str = ""
     at: str = ""
     paths: list[str] | msgspec.UnsetType = msgspec.UNSET
+    devices: list[int] | msgspec.UnsetType = msgspec.UNSET
     root: str = ""
 
 
@@ -42,7 +46,8 @@ class Claim(msgspec.Struct, frozen=True):
     """The blobs that a pull, the view at `at` or folded files need on `machine`. `here`: it is this machine.
 
     Containers are machines of their own, also if they have the same host name.
-    `files` are the folded files, with the blob of each, as `algorithm:hex`.
+    `files` are the folded files, with the blob of each, as `algorithm:hex`, and the number of its device if that is not
+    the library's; else 0.
     """
 
     by: str
@@ -51,7 +56,7 @@ class Claim(msgspec.Struct, frozen=True):
     here: bool
     digests: frozenset[str]
     path: Path
-    files: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str, int], ...] = ()
 
 
 class Claims:
@@ -97,16 +102,19 @@ class Claims:
             except FileNotFoundError:
                 self._write(path, _Claim(VIEW, host_name(), wanted, at=str(at), root=root_id()))
 
-    def folded(self, at: Path, files: Iterable[tuple[str, Digest]]) -> None:
+    def folded(self, at: Path, files: Iterable[tuple[str, Digest]], devices: Mapping[str, int] = NOWHERE_ELSE) -> None:
         """Claim the blobs that names in apps' folders are links to; replace the claim of the journal `at`.
 
-        The claim never expires: a link on another machine may be the only name of the user's model. Raise OSError.
+        `devices`: the numbers of the devices of names that are not on the library's. The claim never expires: a link on
+        another machine may be the only name of the user's model. Raise OSError.
         """
         path = self._fold_path(root_id(), at)
         pairs = sorted((os.fsencode(name), str(digest)) for name, digest in files)
         if pairs:
             digests, paths = [digest for _, digest in pairs], [quoted(name) for name, _ in pairs]
-            self._write(path, _Claim(FOLD, host_name(), digests, at=quoted(at), paths=paths, root=root_id()))
+            numbers = [devices.get(os.fsdecode(name), 0) for name, _ in pairs] if devices else msgspec.UNSET
+            claim = _Claim(FOLD, host_name(), digests, at=quoted(at), paths=paths, devices=numbers, root=root_id())
+            self._write(path, claim)
         else:
             path.unlink(missing_ok=True)
         self._drop_older(self._fold_path("", at), {os.fsdecode(name): digest for name, digest in pairs})
@@ -164,10 +172,10 @@ class Claims:
                     raise disk_trouble(error, path) from error
                 continue  # not a regular file, so not a claim
             here = is_here(claim.machine, claim.root)
-            files: tuple[tuple[str, str], ...] = ()
+            files: tuple[tuple[str, str, int], ...] = ()
             if claim.by == FOLD:
-                holds, paths = True, claim.paths or []
-                files = tuple((unquoted(name), one) for name, one in zip(paths, claim.digests))  # noqa: B905 - a truncated list
+                holds, names, devices = True, map(unquoted, claim.paths or []), claim.devices or itertools.repeat(0)
+                files = tuple(zip(names, claim.digests, devices))  # noqa: B905 - a truncated list
             elif claim.by == VIEW and here:
                 holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, even for an invalid path
             else:
@@ -189,22 +197,36 @@ def _is_own(path: Path) -> bool:
 def still_folded(claim: Claim, blobs: Path) -> set[str]:
     """Return the blobs that the files of a claim still use, as `algorithm:hex`.
 
-    A file whose folder is away, such as on a removable disk, counts as using its blob.
+    A file whose disk is away counts as using its blob.
     """
     found = set()
-    for name, digest in claim.files:
+    for name, digest, device in claim.files:
         algorithm, _, value = digest.partition(":")
-        if digest not in found and _uses(name, str(blobs / algorithm / value[:2] / value)):
+        if digest not in found and _uses(name, str(blobs / algorithm / value[:2] / value), device, blobs):
             found.add(digest)
     return found
 
 
-def _uses(name: str, blob: str) -> bool:
+def is_deleted(name: str, device: int, library: Path) -> bool:
+    """Return whether a missing file was deleted, maybe with its folder; False if its disk may be away.
+
+    `device` is the number of its disk if that is not the library's, which is there; else 0.
+    """
+    folder = os.path.dirname(name)  # noqa: PTH120 - as below
+    while not device and not os.path.lexists(folder) and folder != os.path.dirname(folder):  # noqa: PTH120
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    try:
+        return os.stat(folder).st_dev == (device or os.stat(library).st_dev)  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _uses(name: str, blob: str, device: int, library: Path) -> bool:
     """Return whether a file is a link to a blob, or a copy by reflink, or cannot be looked at."""
     try:
         look = os.lstat(name)
     except FileNotFoundError:
-        return not os.path.isdir(os.path.dirname(name))  # noqa: PTH112, PTH120 - as below
+        return not is_deleted(name, device, library)
     except OSError:
         return True
     if stat.S_ISLNK(look.st_mode):

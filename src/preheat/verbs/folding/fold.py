@@ -60,7 +60,7 @@ def fold(plan: FoldPlan, library: Library, journal: FoldJournal, on_event: Liste
         groups = [group for group in plan.groups if any(one.state == FOLD for one in group.files)]
         # All at once: the claim of files that are then left unchanged keeps a blob a little longer, no more.
         claim_folded(
-            library, journal, {one.file.path: sha256(group.sha256) for group in groups for one in _to_fold(group)}
+            library, journal, {one.file.path: _claim(group, one) for group in groups for one in _to_fold(group)}
         )
         try:
             for start in range(0, len(groups), _GROUPS_AT_ONCE):
@@ -82,14 +82,20 @@ def require_library(library: Library, journal: FoldJournal) -> None:
 
 
 def claim_folded(
-    library: Library, journal: FoldJournal, more: Mapping[Path, Digest], without: Collection[Path] = ()
+    library: Library, journal: FoldJournal, more: Mapping[Path, tuple[Digest, int]], without: Collection[Path] = ()
 ) -> None:
     """Claim the blobs of the files in the journal, but those in `without`, and in `more`. Raise LibraryError."""
-    files = {path: entry.digest for path, entry in journal.entries.items() if path not in without} | dict(more)
+    files = {path: (one.digest, one.apart) for path, one in journal.entries.items() if path not in without} | dict(more)
+    devices = {str(path): device for path, (_, device) in files.items() if device}
     try:
-        library.claims.folded(journal.path, ((str(path), digest) for path, digest in files.items()))
+        library.claims.folded(journal.path, ((str(path), digest) for path, (digest, _) in files.items()), devices)
     except OSError as error:
         raise disk_trouble(error, library.root) from error
+
+
+def _claim(group: ModelGroup, one: FoldFile) -> tuple[Digest, int]:
+    """Return the blob of a file, and the number of the file's device if that is not the library's."""
+    return sha256(group.sha256), one.file.look.st_dev if one.copied else 0
 
 
 def linked_files(journal: FoldJournal) -> dict[Path, LinkAfter]:

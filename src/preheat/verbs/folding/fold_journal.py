@@ -22,6 +22,7 @@ from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.partial import BLOB_MODE
 from preheat.library.quoted_paths import quoted, unquoted
+from preheat.library.records.claims import is_deleted
 from preheat.library.small_files import read_small
 
 # What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
@@ -72,6 +73,11 @@ class JournalEntry:
     def digest(self) -> Digest:
         """Return the digest of its bytes."""
         return sha256(self.before.sha256)
+
+    @property
+    def apart(self) -> int:
+        """Return the number of its device, if that is not the library's: only then is it a symlink; else 0."""
+        return self.after.device if self.after is not None and self.after.how == "symlink" else 0
 
     @property
     def origin(self) -> tuple[object, ...]:
@@ -225,12 +231,12 @@ def look_after(path: Path, how: str) -> LinkAfter:
     return LinkAfter(how, look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
 
 
-def state_now(entry: JournalEntry, blob: Path) -> str:
-    """Return what the path of an entry is now; `blob` is where the library has its bytes. Raise OSError."""
+def state_now(entry: JournalEntry, blob: Path, root: Path) -> str:
+    """Return what the path of an entry is now; the library at `root` has its bytes at `blob`. Raise OSError."""
     try:
         look = entry.path.lstat()
     except FileNotFoundError:
-        return OTHER if entry.path.parent.is_dir() else AWAY
+        return OTHER if is_deleted(str(entry.path), entry.apart, root) else AWAY
     except NotADirectoryError:
         return OTHER
     if stat.S_ISLNK(look.st_mode):

@@ -61,6 +61,14 @@ def inode_of(path: Path) -> int:
         return 0
 
 
+def blocks_of(path: Path, size: int) -> int:
+    """Return the bytes on disk of a file with so many bytes: fewer if it is sparse, all if it is gone."""
+    try:
+        return min(size, path.stat().st_blocks * 512)
+    except OSError:
+        return size
+
+
 def is_alone(path: Path, before: FileBefore, names: int) -> bool:
     """Return whether a file has so many names; or more that it had before it was folded."""
     try:

@@ -35,7 +35,7 @@ from preheat.verbs.folding.fold_journal import (
     look_after,
     state_now,
 )
-from preheat.verbs.folding.link_file import check_bytes, give_look_back, held_path, inode_of, is_alone
+from preheat.verbs.folding.link_file import blocks_of, check_bytes, give_look_back, held_path, inode_of, is_alone
 from preheat.views.links import COPY, HARDLINK, REFLINK, is_unsupported, likely_way, make_link
 
 _SYNC_EVERY = 64
@@ -68,11 +68,11 @@ def unfold(library: Library, journal: FoldJournal, on_event: Listener) -> Unfold
         for entry in journal.entries.values():
             by_digest.setdefault(entry.digest, []).append(entry)
         copies = [entry for one in by_digest.values() for entry in undo.to_copy(one)]
-        # Reflinks take no space, but are hashed too.
-        sizes = [(entry.path.parent, entry.before.size) for entry in copies]
+        # Reflinks take no space, but are hashed too; holes stay holes.
+        sizes = [(entry.path.parent, blocks_of(library.path(entry.digest), entry.before.size)) for entry in copies]
         ways = {folder: likely_way(library.root, folder, (REFLINK, COPY)) for folder in {folder for folder, _ in sizes}}
         require_space(disk_needs((folder, size) for folder, size in sizes if ways[folder] == COPY))
-        on_event(Reading("restore", len(sizes), sum(size for _, size in sizes)))
+        on_event(Reading("restore", len(copies), sum(entry.before.size for entry in copies)))
         groups = list(by_digest.items())
         # Each sweep looks at the whole library.
         at_once = max(_GROUPS_AT_ONCE, -(-len(groups) // _MOST_SWEEPS))
@@ -160,7 +160,7 @@ class _Unfolding:
         self._on_event(LeftOut(say_path(path), reason))
 
     def _state(self, entry: JournalEntry) -> str:
-        return state_now(entry, self._library.path(entry.digest))
+        return state_now(entry, self._library.path(entry.digest), self._library.root)
 
     def _keepers(self, entries: Iterable[JournalEntry]) -> tuple[JournalEntry, ...]:
         """Return the names of the file that may get the blob itself: of the one that became it, if it is among them.
@@ -182,7 +182,7 @@ class _Unfolding:
             if self._is_restored(held):
                 self._restored += 1
             elif state == AWAY:
-                raise LibraryError("its folder is gone: connect its disk, and undo again")
+                raise LibraryError("its disk is away: connect it, and undo again")
             elif state == OTHER:
                 self._changed += 1
             elif state == ITSELF:
