@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -95,6 +95,9 @@ bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout 
 
 bench-library: setup ## what verify, ls, adopt and a version that shares 90 % cost; root for a cold page cache
 	$(RUN) -m benchmarks.bench_library
+
+bench-fold: setup ## fold and undo of 43 GB in five apps, and of 10,000 files, into docs/fold.md; 12 GB of disk, 4 minutes
+	$(RUN) -m benchmarks.bench_fold
 
 bench-growth: setup ## what each verb costs at three sizes, and how fast that grows; 15 minutes
 	$(RUN) -m benchmarks.bench_growth
