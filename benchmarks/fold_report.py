@@ -40,11 +40,12 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     ]
     yield from (f"| {' | '.join(row)} |".replace("| --- |", "|---|").replace(" --- |", "---|") for row in rows)
     yield ""
+    busy = ": a busy machine, so that rates are too low" if machine["load"] > machine["cores"] else ""
     yield (
         f"`make bench-fold`; {say_size(box['dense'])} are random bytes on the disk, which were not cached, the others "
         f"holes with a random page every 16 MiB. {machine['cpu']}, {say_count(machine['cores'], 'core')}, "
         f"{machine['filesystem']}, Linux {machine['kernel']}, Python {machine['python']}; {machine['date']}, load "
-        f"{machine['load']}. {', '.join(f'{count} {kind}s' for kind, count in told['links'].items())}."
+        f"{machine['load']}{busy}. {', '.join(f'{count} {kind}s' for kind, count in told['links'].items())}."
     )
 
 
