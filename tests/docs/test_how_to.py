@@ -38,7 +38,7 @@ def test_a_translated_page_has_the_same_commands_and_files(page: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -> None:
     left_out = unrun(text(ENGLISH, page))

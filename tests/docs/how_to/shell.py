@@ -64,7 +64,7 @@ class Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=HANGS_S,
+            timeout=2 * HANGS_S,  # podman on a busy machine
             check=False,
         )
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
