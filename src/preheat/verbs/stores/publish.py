@@ -2,7 +2,7 @@
 
 Two pushes of the same commit may have different files of it, and its manifest lists those of both. Each push first
 leaves a manifest of its own, which never changes. Then it joins all of these, writes the result, and lists them again:
-if there are more by now, it begins again. So the last write has all of them, also in a store without conditional writes;
+if there are more by now, it begins again. So the last write has all, also in a store without conditional writes;
 with them (If-Match), fewer writes are needed.
 """
 
