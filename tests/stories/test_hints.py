@@ -103,6 +103,8 @@ def test_each_result_that_names_a_command_gets_what_was_typed() -> None:
         hints = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.FunctionDef)
                  and _makes_hints(node) for part in ast.walk(node)}  # fmt: skip
         for node in ast.walk(tree):
+            if not isinstance(node, ast.expr):
+                continue
             if COMMAND.search(_text(node)) and id(node) not in {*docstrings, *_of_errors(tree), *hints}:
                 named.append(path.name)
                 calls = [one.func for one in ast.walk(tree) if isinstance(one, ast.Call)]
