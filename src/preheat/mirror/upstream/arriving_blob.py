@@ -20,8 +20,8 @@ from preheat.net.fair_share import greediest
 HELD_BACK = 64 << 10
 # After this many seconds without a reader, a download may be stopped to make room for another one.
 LONELY_S = 2.0
-# Wake waiting readers at most this often.
-_BREATH_S = 0.01
+# Wake waiting readers at most this often; they look by themselves after the longer time.
+_BREATH_S, _GLANCE_S = 0.01, 0.1
 # Unverified bytes are sent in pieces of this size: between two pieces, the download may turn out to be wrong.
 _PIECE = 1 << 20
 
@@ -44,7 +44,9 @@ class Arrival:
         self._age = 0
         self._whole = False
         self._error: PreheatError | None = None
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._wakers: dict[int, threading.Condition] = {}  # of each reader: most wait for bytes that are not next
         self._told_at = 0.0
         self._turns = 0
         self._readers: dict[int, int | None] = {}
@@ -58,7 +60,7 @@ class Arrival:
         """See Watcher."""
         with self._changed:
             self._path, self._here = path, merge(here)
-            self._changed.notify_all()
+            self._wake_all()
 
     def wrote(self, written: ByteRange) -> None:
         """See Watcher."""
@@ -68,13 +70,16 @@ class Arrival:
             if now - self._told_at >= _BREATH_S:
                 self._told_at = now
                 self._changed.notify_all()
+                for number, at in self._readers.items():
+                    if at is not None and _upto(self._here, at) > at:
+                        self._wakers[number].notify()
 
     def forgot(self, here: Iterable[ByteRange]) -> None:
         """See Watcher. Abort all readers: the bytes that they have sent may be wrong."""
         with self._changed:
             self._here = merge(here)
             self._age += 1
-            self._changed.notify_all()
+            self._wake_all()
 
     def wanted(self) -> int | None:
         """See Watcher. Rotate among the waiting readers, so that none of them starves the others."""
@@ -89,12 +94,17 @@ class Arrival:
             self._whole, self._error = error is None, error
             if error is None:
                 self._here = [ByteRange(0, self.file.size)]
-            self._changed.notify_all()
+            self._wake_all()
 
     def await_some(self, within_s: float) -> None:
         """Wait until the first bytes have arrived, at most `within_s` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._here or self._error is not None, within_s)
+
+    def _wake_all(self) -> None:
+        self._changed.notify_all()
+        for waker in self._wakers.values():
+            waker.notify()
 
     # ---- state
 
@@ -184,7 +194,7 @@ class Arrival:
                     if upto > at:
                         return upto
                     self._readers[number] = at
-                    self._changed.wait(2 * _BREATH_S)
+                    self._wakers[number].wait(_GLANCE_S)
                     now, have = time.monotonic(), sum(part.stop - part.start for part in self._here)
                     silent_since, had = (now, have) if have != had else (silent_since, had)
                     # Once all bytes have arrived, the digest is computed, which has no time limit.
@@ -216,11 +226,12 @@ class Arrival:
         """Add a reader."""
         with self._changed:
             self._readers[number] = None
+            self._wakers[number] = threading.Condition(self._lock)
 
     def leave(self, number: int) -> None:
         """Remove a reader."""
         with self._changed:
-            del self._readers[number]
+            del self._readers[number], self._wakers[number]
             self._left_at = time.monotonic()
 
     def reading(self) -> "_Reading":
