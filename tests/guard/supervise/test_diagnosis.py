@@ -32,6 +32,11 @@ def test_known_last_lines_are_explained(line: str, meaning: str) -> None:
     assert diagnose(("Traceback (most recent call last):", line, "")).startswith(meaning)
 
 
+def test_the_interpreter_without_a_package_is_named() -> None:
+    meaning = diagnose(("ModuleNotFoundError: No module named 'gradio'",), "/usr/bin/python3")
+    assert meaning == "Python (/usr/bin/python3) cannot import gradio: is this the app's environment?"
+
+
 def test_unknown_last_lines_are_not_interpreted() -> None:
     assert diagnose(("all is well", "good bye")) == ""
 

@@ -11,7 +11,7 @@ _KNOWN = (
         r"CUDA driver version is insufficient|no CUDA-capable device|Found no NVIDIA driver",
         "there is no GPU it can use",
     ),
-    (r"No module named '?([\w.]+)", "Python cannot import {0}: is this the app's environment?"),
+    (r"No module named '?([\w.]+)", "Python{of} cannot import {0}: is this the app's environment?"),
     (
         r"cannot import name '(\w+)' from '([\w.]+)'",
         "{1} has no {0}: the app requires another version",
@@ -23,7 +23,7 @@ _KNOWN = (
     (r"No space left on device", "the disk is full"),
     (
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to 'https",
-        "it requires a model that is not downloaded",
+        "it requires a model that is not downloaded: preheat trace -- COMMAND finds out which",
     ),
     (
         r"SafetensorError|PytorchStreamReader failed|invalid load key|unexpected EOF",
@@ -36,13 +36,16 @@ _KNOWN = (
 _CHANGING = r"0x[0-9a-fA-F]+|\d+"
 
 
-def diagnose(tail: tuple[str, ...]) -> str:
-    """Return the likely reason from the last lines of output, or "" if no known pattern matches."""
+def diagnose(tail: tuple[str, ...], python: str = "") -> str:
+    """Return the likely reason from the last lines of output, or "" if no known pattern matches.
+
+    `python` is the path of the app's interpreter, if the app is a Python program.
+    """
     for line in reversed(tail):
         for pattern, meaning in _KNOWN:
             found = re.search(pattern, line)
             if found:
-                return meaning.format(*found.groups())
+                return meaning.format(*found.groups(), of=f" ({python})" if python else "")
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Callable
 
@@ -73,11 +74,18 @@ class Instance:
             return LifeSigns(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
         status, tail = self.process.status or 0 if self._closed is None else self._closed, self.tail()
         # The kernel increments the counter before it kills. The app may also have ended because a child was killed.
-        cause = (oom_kills().since(self._oom_kills) or diagnose(tail)) if status else ""
+        cause = (oom_kills().since(self._oom_kills) or diagnose(tail, self._python())) if status else ""
         if not cause and self._closed is not None:
             cause = f"none of its processes listens on port {self._port_of_probe()} any more"
         alike = end_kind(describe_exit(status, cause), tail)
         return LifeSigns(alive=False, status=status, cause=cause, end_kind=alike, spare=spare, chance=chance)
+
+    def _python(self) -> str:
+        """Return the path of the interpreter, if the command begins with one."""
+        name, env = self.app.command[0], self.app.env
+        if not os.path.basename(name).startswith("python"):
+            return ""
+        return shutil.which(name, path=None if env is None else env.get("PATH")) or name
 
     def tail(self) -> tuple[str, ...]:
         """Return its last lines of output."""

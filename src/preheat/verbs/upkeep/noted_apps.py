@@ -25,7 +25,9 @@ def note_app(recipe: Recipe, library: Library) -> None:
     if recipe.path is None or recipe.built_in or not library.writable:
         return
     refs = (ref for need in recipe.needs for ref in (need.ref, need.stored, *need.same))
-    library.apps.write(recipe.name, recipe.path.absolute(), (str(ref) for ref in refs if ref.pinned))
+    # One app has one note, whatever words led to its folder.
+    path = recipe.path.parent.resolve() / recipe.path.name
+    library.apps.write(recipe.name, path, (str(ref) for ref in refs if ref.pinned))
 
 
 def note_recipe(path: Path, library: Library) -> None:

@@ -114,15 +114,17 @@ def status(
     """Return the status, with what is stale and what to do next; `caches` matter if there is neither app nor model."""
     path = None if app is None else app.path
     found = library_status(library, () if path is None else (path,))
-    others = (note for note in library.apps if not (note.here and note.recipe == path))
+    real = None if path is None else path.parent.resolve() / path.name
+    others = [note for note in library.apps if not (note.here and note.recipe == real)]
+    others.sort(key=lambda note: -note.used_at)
     return Status(
         found,
         app,
         tuple(processes),
         tuple(_stale(found, app)),
-        tuple(_steps(found, app, processes, caches)),
+        tuple(_steps(found, app, processes, caches)) or tuple(_general_steps(others, processes)),
         tuple(saved_apps(library)),
-        tuple(sorted(others, key=lambda note: -note.used_at)),
+        tuple(others),
     )
 
 
@@ -149,6 +151,15 @@ def _steps(
         yield NextStep(one.ref.at(one.ref.branch).how_to_get, "downloads the missing files")
     if library.old:
         yield NextStep("preheat prune --old", f"removes versions that no branch refers to: {len(library.old)}")
+
+
+def _general_steps(others: Sequence[AppNote], processes: Sequence[RunningProcess]) -> Iterable[NextStep]:
+    """Yield what can be done when nothing has to be."""
+    idle = (note for note in others if note.here and all(one.folder != str(note.recipe.parent) for one in processes))
+    if note := next(idle, None):
+        yield NextStep(f"preheat run {quote(str(note.recipe))}", f"starts {note.name} offline")
+    else:
+        yield NextStep("preheat trace -- COMMAND", "finds out what another app needs, and writes its recipe")
 
 
 def _app_steps(app: RecipeStatus, processes: Sequence[RunningProcess]) -> Iterable[NextStep]:

@@ -44,7 +44,9 @@ def table(versions: Sequence[VersionUsage], everything: Survey) -> str:
         notes = ["pinned"] if one.pinned else []
         if one.missing_files:
             size = f" ({say_size(one.missing)})" if one.missing else ""
-            notes.append(f"partial: {one.missing_files} of {say_count(one.files, 'file')} missing{size}")
+            files = f"{one.missing_files} of {say_count(one.files, 'file')}"
+            # A pull may have chosen the others: only a file that nobody has listed is known to be wanted.
+            notes.append(f"partial: {files} missing{size}" if one.unlisted else f"without {files}{size}")
         name = str(one.ref.at(one.ref.branch)) if one.ref.hub != "url" else one.ref.address
         sizes = (say_size(one.size), say_size(one.own), say_size(one.shared))
         rows.append((name, version_words(one), str(one.files), *sizes, ", ".join(notes)))

@@ -32,7 +32,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     unlisted = snapshot.unlisted or ()
     missing = sum(not is_here for _, is_here, _, _ in files) + len(unlisted)
     if missing:
-        lines.append(f"  partial: {missing} of {say_count(len(files) + len(unlisted), 'file')} missing")
+        count = f"{missing} of {say_count(len(files) + len(unlisted), 'file')}"
+        lines.append(f"  partial: {count} missing" if unlisted else f"  without {count}")
     elif snapshot.unlisted is not None:
         lines.append("  its files are those that a cache had; the commit may have more")
     for file, is_here, others, _ in files:
