@@ -109,7 +109,7 @@ def test_each_result_that_names_a_command_gets_what_was_typed() -> None:
                 named.append(path.name)
                 calls = [one.func for one in ast.walk(tree) if isinstance(one, ast.Call)]
                 if not any(isinstance(call, ast.Name) and call.id == "as_typed" for call in calls):
-                    missing.append(f"{path.name}:{node.lineno}: {_text(node)}")
+                    missing.append(f"{path.name}: {_text(node)}")
     assert missing == []
     assert {"import_.py", "trace.py"} <= set(named)
 
