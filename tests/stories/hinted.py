@@ -53,6 +53,7 @@ TYPED = {
     "preheat run -- CMD; is a variable in it unset?": "preheat run -- true",
     "to see it again: preheat run --network none {}; "
     "docs/trace.md says what to do": "preheat run --network none preheat.toml",
+    "preheat run {}": "preheat run preheat.toml",
     "preheat run{}": "preheat run preheat.toml",
     "preheat run{} --mmap-weights": "preheat run preheat.toml --mmap-weights",
     "preheat stage --to DIR --release JOB": "preheat stage --to nvme --release 17",

@@ -23,7 +23,7 @@ _KNOWN = (
     (r"No space left on device", "the disk is full"),
     (
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to 'https",
-        "it requires a model that is not downloaded: preheat trace -- COMMAND finds out which",
+        "it requires a model that is not downloaded",
     ),
     (
         r"SafetensorError|PytorchStreamReader failed|invalid load key|unexpected EOF",

@@ -159,7 +159,7 @@ def _general_steps(others: Sequence[AppNote], processes: Sequence[RunningProcess
     if note := next(idle, None):
         yield NextStep(f"preheat run {quote(str(note.recipe))}", f"starts {note.name} offline")
     else:
-        yield NextStep("preheat trace -- COMMAND", "finds out what another app needs, and writes its recipe")
+        yield NextStep("preheat trace -- python webui.py", "finds out what another app needs, and writes its recipe")
 
 
 def _app_steps(app: RecipeStatus, processes: Sequence[RunningProcess]) -> Iterable[NextStep]:
