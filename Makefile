@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-snapshot-sizes bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -145,6 +145,9 @@ bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 fi
 
 bench-snapshots: setup ## restored starts beside plain ones, as root; VENV=PYTHON that has torch, transformers and gradio
 	PREHEAT_CRIU=$${PREHEAT_CRIU:-$$(.ci/get-criu)} $(RUN) -m benchmarks.bench_snapshots --venv $(VENV)
+
+bench-snapshot-sizes: setup ## what is in memory snapshots of pages that map or copy weights, as root; VENV=PYTHON as above; 10 minutes
+	PREHEAT_CRIU=$${PREHEAT_CRIU:-$$(.ci/get-criu)} $(RUN) -m benchmarks.snapshot_sizes --venv $(VENV)
 
 bench-trace: setup ## programs that download by themselves, traced and replayed elsewhere, as root; NAMES="nltk piper", SINCE=2026-11-30 continues, an hour
 	$(RUN) -m benchmarks.bench_trace $(if $(SINCE),--since $(SINCE)) $(NAMES)
