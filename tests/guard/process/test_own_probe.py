@@ -3,13 +3,14 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from preheat.guard.kernel.ports import Holder
+from preheat.guard.kernel.ports import Holder, port_of_others
 from preheat.guard.model.app import App
 from preheat.guard.net.network_namespace import why_not
 from preheat.guard.process.own_probe import own_probe
@@ -19,6 +20,15 @@ from tests.guard.apps import free_port, until
 SERVER = """
 import http.server, sys
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+# Its first thread ends, and the others go on: as a process looks while the kernel ends one thread after the other.
+HALF_ENDED = """
+import ctypes, http.server, sys, threading
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever).start()
+ctypes.CDLL(None).pthread_exit(None)
 """
 
 
@@ -116,3 +126,34 @@ def test_a_page_of_the_apps_own_processes_is_its_page(script: str, server: str, 
         assert others == []
     finally:
         process.stop(0.0)
+
+
+@pytest.mark.parametrize("around", ["exec {}", "{} & wait"], ids=["itself", "a child"])
+def test_an_app_that_ends_is_not_taken_for_another_program(around: str, tmp_path: Path, port: int) -> None:
+    (tmp_path / "half.py").write_text(HALF_ENDED)
+    server = f"'{sys.executable}' '{tmp_path}/half.py' {port} 2>/dev/null"
+    others: list[Holder] = []
+    process = Process(App(("sh", "-c", around.format(server))))
+    try:
+        _until_open(port)
+        assert until(lambda: port_of_others(port, process.pids()) == Holder(port, 0, ""))
+        probe = own_probe(f"http://127.0.0.1:{port}/", process, others.append)
+        assert not probe.ready()  # it may be about to end: the next look, 0.1 s later, finds out
+        assert others == []
+    finally:
+        process.stop(0.0)
+
+
+@pytest.mark.usefixtures("other")
+def test_an_app_that_is_being_stopped_is_not_accused_of_anything(port: int) -> None:
+    process, others = Process(App(("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))), list[Holder]()
+    probe, hurry = own_probe(f"http://127.0.0.1:{port}/", process, others.append), threading.Event()
+    stopper = threading.Thread(target=process.stop, args=(60.0, hurry.is_set))
+    stopper.start()
+    try:
+        assert until(lambda: process.stopping)
+        assert not probe.ready()
+        assert others == []
+    finally:
+        hurry.set()
+        stopper.join()

@@ -18,7 +18,8 @@ class OwnPortProbe:
     """Ready when `probe` is ready and no process but the app's listens on the local port that it connects to.
 
     For an app in a network namespace of its own, the guard must be the process that listens. Once that has been
-    verified, it is not verified again. `on_other` is called once with the process that has the port.
+    verified, it is not verified again. `on_other` is called once with the process that has the port. It is not called
+    for an app that ends: while the kernel ends its threads, its port stays open, and no process seems to have it.
     """
 
     def __init__(self, probe: Probe, port: int, process: Process, on_other: Callable[[Holder], None]) -> None:
@@ -27,6 +28,7 @@ class OwnPortProbe:
         self._process = process
         self._on_other = on_other
         self._verified = self._told = False
+        self._unknown_before = False
 
     def ready(self) -> bool:
         """See Probe."""
@@ -38,11 +40,19 @@ class OwnPortProbe:
             other = None if _LAUNCHERS.intersection(map(name, pids)) else port_of_others(self._port, pids)
             if other is not None and other.pid in self._process.pids():
                 return False  # a process that the app has just started; the next look finds it
-            if other is not None and not self._told:
+            if other is not None and self._is_other(other, pids):
                 self._told = True
                 self._on_other(other)
             self._verified = other is None
         return self._verified
+
+    def _is_other(self, other: Holder, pids: set[int]) -> bool:
+        """Return whether to report that another process has the port, and not an app that ends."""
+        # Read after the search for the holder, and set before the signal that ends the app.
+        if self._told or self._process.stopping or not pids or not self._process.alive():
+            return False
+        known, self._unknown_before = bool(other.pid) or self._unknown_before, not other.pid
+        return known
 
 
 def own_probe(

@@ -53,7 +53,7 @@ class Process:
     CannotRestore if the saved one cannot be restored, OSError if `witness` cannot observe it. Always call `stop`, even
     after the app has ended: it ends the remaining child processes. A thread calls `on_end` when the app has ended, and
     when its command has ended but `left` processes that go on. `failure` is the last status other than 0 with which one
-    of these has ended so far.
+    of these has ended so far. `stopping`: `stop` was called.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Process:
         self._status: int | None = None
         self.left = False
         self.failure = 0
+        self.stopping = False
         self._ended = threading.Event()
         self._dismissed = False
         self._pumps: list[threading.Thread] = []
@@ -143,6 +144,7 @@ class Process:
 
     def stop(self, within_s: float = 10.0, hurry: Callable[[], bool] = _never) -> None:
         """Stop the app and all its processes: send SIGTERM, wait up to `within_s` or until `hurry`, send SIGKILL."""
+        self.stopping = True
         if not self._dismissed:
             deadline = time.monotonic() + within_s
             self.signal(signal.SIGTERM)
