@@ -69,3 +69,20 @@ def test_the_status_page_has_a_port_of_its_own() -> None:
     require_status_apart(replace(TAKES, port=7861), None, ":7860", "127.0.0.1:7861")
     require_status_apart(replace(TAKES, port=7861), 9000, "", "127.0.0.1:7861")
     require_status_apart(Recipe("a", Path("/app"), ("a",)), None, "", "127.0.0.1:7860")
+
+
+def test_the_hint_says_whether_ready_needs_the_port_too() -> None:
+    fixed = Recipe("a", Path("/app"), ("python", "app.py"), READY)
+    asked = "exec:curl http://127.0.0.1:7860/"
+    for recipe, rest in (
+        (fixed, "; ready follows by itself"),
+        (replace(fixed, ready=asked, port=7860), "; and {port} in ready, in place of 7860"),
+        (replace(fixed, ready="line:listening", port=7860), " in command"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            at_port(recipe, 9000)
+        assert raised.value.hint.endswith(rest)
+    follows = at_port(replace(fixed, command=("python", "{port}")), 9000)
+    assert follows.ready == "http://127.0.0.1:9000/"
+    typed = replace(fixed, command=("python", "{port}"), ready=asked.replace("7860", "{port}"), port=7860)
+    assert at_port(typed, 9000).ready == "exec:curl http://127.0.0.1:9000/"

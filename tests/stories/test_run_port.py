@@ -79,3 +79,30 @@ def test_a_port_that_another_program_has_is_an_error_that_names_it(preheat: Preh
     _recipe(preheat.folder, usual, *TAKES["an argument"])
     told = preheat("run", "--port", str(taken))
     failed(told, 7, f"port {taken} is taken by ", f"(pid {os.getpid()})")
+
+
+def test_an_app_that_runs_already_is_named_with_the_command_that_stops_it(preheat: Preheat, usual: int) -> None:
+    _recipe(preheat.folder, usual, *TAKES["an argument"])
+    first = preheat.start("run")
+    first.until(lambda running: "app running" in running.err)
+    pid = first.process.pid
+    told = preheat("run")
+    failed(
+        told, 7, f"talk is already running at port {usual}, under preheat (pid {pid})", f"hint: to stop it: kill {pid}"
+    )
+    assert told.err.count("already running") == 1
+    other = (preheat.folder / "preheat.toml").read_text().replace('"talk"', '"other"')
+    (preheat.folder / "other.toml").write_text(other)
+    told = preheat("run", "other.toml")
+    failed(
+        told, 7, f"port {usual} is taken by talk, which runs under preheat (pid {pid})", "choose another port for other"
+    )
+    told = preheat("run", "--port", str(free_port()), "--status", f"127.0.0.1:{usual}", "other.toml")
+    failed(told, 7, f"port {usual} is taken by talk")
+    os.kill(int(told.err.rpartition("kill ")[2].partition(";")[0]), signal.SIGTERM)
+    assert first.ended().status == 143
+
+
+def test_a_taken_port_is_told_once(preheat: Preheat, usual: int, taken: int) -> None:
+    _recipe(preheat.folder, usual, *TAKES["an argument"])
+    assert preheat("run", "--port", str(taken)).err.count(f"port {taken} is taken") == 1

@@ -26,7 +26,7 @@ from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
 from preheat.verbs.upkeep.noted_apps import note_app
-from preheat.verbs.upkeep.running_notes import app_note
+from preheat.verbs.upkeep.running_notes import app_note, refuse_second
 from preheat.verbs.view import all_snapshots, place_all, sites_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         alive = ready_at(guarding.alive, usual, guarding.port or usual)
         recipe = at_port(recipe, guarding.port)
     require_inside(recipe, session.permissions)
+    addresses = (guarding.front or recipe.ready, guarding.status)
+    refuse_second(session.config.state, recipe.name, recipe.folder, addresses)
     session.put_back()
     if guarding.pull:
         from preheat.api.pulling import pull_needs

@@ -41,7 +41,8 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
     if chosen != usual and not takes_port(recipe):
         raise UsageError(
             f"{recipe.name} does not say how the app takes its port, so it would still listen on {usual}",
-            hint='in [app]: env = { GRADIO_SERVER_PORT = "{port}" }, or "--port", "{port}" in command',
+            hint='in [app]: env = { GRADIO_SERVER_PORT = "{port}" }, or "--port", "{port}" in command'
+            + _ready_too(recipe.ready, usual),
         )
 
     def here(text: str) -> str:
@@ -54,6 +55,15 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
         ready=ready_at(recipe.ready, usual, chosen),
         first=here(recipe.first),
     )
+
+
+def _ready_too(ready: str, usual: int) -> str:
+    """Return the rest of a hint: whether a ready probe follows the app to another port by itself."""
+    if not ready or PORT in ready:
+        return ""
+    if PORT in ready_at(ready, usual, PORT):
+        return "; ready follows by itself"
+    return f"; and {PORT} in ready, in place of {usual}" if str(usual) in ready else ""
 
 
 def listening_port(recipe: Recipe, chosen: int | None) -> int | None:

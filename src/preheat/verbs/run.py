@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from preheat.guard.witness.connections import Attempt, Witness
     from preheat.guard.witness.download_lines import DownloadLines
 
+# They listen on the ports of containers.
+_PUBLISHERS = ("conmon", "docker-proxy", "rootlessport", "pasta", "pasta.avx2", "slirp4netns")
+
 
 class RunOptions(msgspec.Struct, frozen=True):
     """How to supervise an app: restart policy, output streams, network call counting, and guard setup."""
@@ -161,6 +164,8 @@ def _hint(app: App, outcome: Outcome) -> str:
     if "not ready" in outcome.reason:
         return f"does it respond at {app.ready}? more time: --ready-within 20m"
     if "taken" in outcome.reason:
+        if any(f" by {program} " in outcome.reason for program in _PUBLISHERS):
+            return "a container publishes that port; its name: podman ps, or docker ps; to stop it: podman stop NAME"
         return "stop that process, or choose another port for the app"
     if "cannot be started: " in outcome.reason:
         from preheat.guard.process.program_file import HINT

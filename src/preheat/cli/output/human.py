@@ -62,6 +62,7 @@ class HumanConsole:
     def __init__(self, verbosity: int) -> None:
         self._verbosity = verbosity
         self._secrets: tuple[str, ...] = ()
+        self._life = ""
         # stderr is None if it is closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._pace: DownloadRate | None = None
@@ -114,8 +115,7 @@ class HumanConsole:
             case Answered():
                 self._say(f"{event.client} {event.method} {event.path} {event.status} {say_size(event.sent)}", at=2)
             case AppChanged():
-                why = f": {event.detail}" if event.detail else ""
-                self._say(f"app {event.life} after {say_seconds(event.seconds)}{why}")
+                self._app_changed(event)
             case NetworkSeen():
                 self._say(f"outbound attempts: {event.outbound}{_targets(event.places)}")
                 for line in (*event.places, *event.blind_spots):
@@ -153,6 +153,13 @@ class HumanConsole:
     def close(self) -> None:
         """See Console."""
         self._line.close()
+
+    def _app_changed(self, event: AppChanged) -> None:
+        """Print a new state, or a notice in the same state. A fatal state is followed by an error with its reason."""
+        why = f": {event.detail}" if event.detail else ""
+        said = f"still {event.life} at" if event.life == self._life else f"{event.life} after"
+        self._say(f"app {said} {say_seconds(event.seconds)}{why}", at=2 if event.life == "fatal" else 1)
+        self._life = event.life
 
     def _trial(self, event: TrialProgress, now: float) -> None:
         """Show for how long the app has been starting: on a terminal all the time, elsewhere a line a minute."""

@@ -1,18 +1,25 @@
 """Running notes: which apps and mirrors this user's preheat processes run, each in a small file while it runs."""
 
 import contextlib
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
+from preheat.core.errors import AppError
 from preheat.core.events import AppChanged, Event, Listener
 from preheat.disk.temporary_file import write_whole
+from preheat.guard.kernel.ports import port_taken
+from preheat.guard.kernel.process_tree import belongs
+from preheat.guard.probes.probes import port_of
 from preheat.library.records.process_ids import is_running, pid_of, process_id
 from preheat.library.small_files import read_small
 
 RUN, MIRROR = "run", "mirror"
+_ADDRESS = re.compile(r"(?:[\d.]*|localhost|\[.*\]):(\d{1,5})")
 _FORGOTTEN_AFTER_S = 7 * 86400.0  # of another boot or container
 
 
@@ -106,6 +113,56 @@ def running(state: Path | None) -> Iterator[RunningProcess]:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     yield from sorted(found, key=lambda one: one.began_at)
+
+
+def refuse_second(state: Path | None, name: str, folder: Path, addresses: Sequence[str]) -> None:
+    """Raise AppError if an app or a mirror that preheat runs has the port of one of the `addresses` of an app to start.
+
+    It is that app itself if `name` and `folder` are the same. The hint is how to stop it.
+    """
+    ports = [port for port in map(_port, addresses) if port]
+    for one in running(state) if ports else ():
+        holders = filter(None, map(port_taken, ports))
+        taken = next((holder.port for holder in holders if holder.pid and belongs(holder.pid, one.pid)), None)
+        if taken is None:
+            continue
+        by = one.name or f"the mirror of {one.library}"
+        stop = f"to stop it: {_how_to_stop(one.pid)}"
+        if (one.verb, one.name, one.folder) == (RUN, name, str(folder)):
+            raise AppError(f"{name} is already running at port {taken}, under preheat (pid {one.pid})", hint=stop)
+        said = f"port {taken} is taken by {by}, which runs under preheat (pid {one.pid})"
+        raise AppError(said, hint=f"{stop}; or choose another port for {name}")
+
+
+def _port(text: str) -> int:
+    """Return the port on this machine of a ready probe or an address; 0 if it has none."""
+    if found := _ADDRESS.fullmatch(text):
+        return int(found[1])
+    try:
+        return port_of(text) or 0
+    except ValueError:
+        return 0  # reported when it is parsed
+
+
+def _how_to_stop(pid: int) -> str:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return stop_command(pid, environ, Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
+    except OSError:
+        return stop_command(pid, (), "")
+
+
+def stop_command(pid: int, environ: Collection[bytes], cgroup: str) -> str:
+    """Return the command that stops a process, given its environment and cgroup: systemctl if systemd began it.
+
+    systemd would restart its service after a `kill`. systemd.exec(5): SYSTEMD_EXEC_PID is the PID of the process that
+    systemd has started itself, and its children inherit the variable.
+    """
+    services = re.findall(r"(?<=/)([^/\n]+)\.service(?=/|$)", cgroup, re.MULTILINE)
+    if f"SYSTEMD_EXEC_PID={pid}".encode() not in environ or not services:
+        return f"kill {pid}"
+    own = "--user " if len(services) > 1 and services[0].startswith("user@") else ""
+    return f"systemctl {own}stop {quote(services[-1])}"
 
 
 def _folder(state: Path) -> Path:
