@@ -439,4 +439,21 @@ def test_a_base_that_is_not_the_apps_own_image_is_reported(app: Preheat, base: s
 
 def test_a_name_without_a_location_leads_to_the_three_that_it_may_mean(app: Preheat, base: str) -> None:
     told = build(app, base, "webui:loaded")
-    assert told.last["hint"].startswith("containers-storage:webui:loaded (podman), docker-daemon:webui:loaded")
+    assert told.last["hint"].startswith(
+        "oci:webui:loaded (a folder), containers-storage:webui:loaded (podman), docker-daemon:webui:loaded"
+    )
+
+
+def test_check_does_not_start_an_image_that_build_called_not_startable(app: Preheat, tmp_path: Path) -> None:
+    (tmp_path / "podman").write_text("#!/bin/sh\necho started >&2; exit 1\n")
+    (tmp_path / "podman").chmod(0o755)
+    assert "cannot be started" in app("build", "--base", "scratch", "--output", "oci:out:v1", "--dir", "/app").out
+    told = app("build", "--check", "oci:out:v1", PATH=f"{tmp_path}:{app.env['PATH']}")
+    assert (told.status, "cannot be started" in told.err) == (0, True), told.err
+
+
+def test_a_registry_whose_name_is_not_found_leads_to_the_network(app: Preheat) -> None:
+    told = app("build", "--base", "docker://nobody.invalid/webui:1", "--output", "oci:out:v1", "--patience", "0s")
+    assert told.status == 6
+    assert "HTTPS_PROXY=" in told.err
+    assert "--plain-http" not in told.err

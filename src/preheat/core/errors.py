@@ -54,7 +54,7 @@ class HubUnavailable(HubError):
 
     `wait_s`: seconds until a retry, if the hub sent them. `status`: the response's status, 0 without a response.
     `silent`: the read timed out. `seen`: this process has had a response from the same host before. `answered`: a
-    response came, but was cut off, invalid or too slow.
+    response came, but was cut off, invalid or too slow. `unresolved`: the host's name was not found.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class HubUnavailable(HubError):
         silent: bool = False,
         seen: bool = False,
         answered: bool = False,
+        unresolved: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
@@ -74,6 +75,7 @@ class HubUnavailable(HubError):
         self.silent = silent
         self.seen = seen
         self.answered = answered
+        self.unresolved = unresolved
 
 
 class MirrorBusy(HubUnavailable):

@@ -41,7 +41,7 @@ def hub_error(url: str, error: Exception, proxy: Proxy | None = None) -> HubErro
         )
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
     if proxy is None and isinstance(cause, exceptions.NameResolutionError):
-        return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
+        return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME, unresolved=True)
     ending = "does not answer in time" if late else _how_it_ended(cause)
     if is_malformed(error):
         ending = "answers with invalid HTTP"

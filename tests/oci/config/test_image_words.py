@@ -1,5 +1,6 @@
 """Image configs, annotations, secret names, image names and platforms."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,15 @@ def test_a_working_directory_that_is_no_path_is_the_root() -> None:
     for folder in ("/a\0b", "/" + "a/" * 2048, ["/a"] * 2000):
         assert work_folder({"config": {"WorkingDir": folder}}) == "/"
     assert work_folder({"config": {"WorkingDir": "/a/b"}}) == "/a/b"
+
+
+@pytest.mark.parametrize("path", ["./layout2", "../out/layout", "/srv/layout", "./webui.tar"])
+def test_a_path_without_a_kind_leads_to_a_place_on_this_disk(path: str) -> None:
+    for read in (read_place, read_base):
+        with pytest.raises(UsageError) as error:
+            read(path)
+        assert "docker://" not in error.value.hint
+        first = re.split(r"[, ]", error.value.hint)[0]
+        assert read_place(first).path == Path(path).absolute() or read_place(first).path == Path(path)
+    with pytest.raises(UsageError):
+        read_place("docker://./layout2")

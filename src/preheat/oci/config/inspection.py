@@ -48,12 +48,23 @@ def inspect(image: Image, content: Callable[[Descriptor], Content], on_bytes: Ca
 
 def own_layers(image: Image) -> list[Descriptor]:
     """Return the layers that `build` added to the base, or all layers if the history is incomplete."""
+    made_by = _makers(image)
+    if len(made_by) != len(image.layers):
+        return list(image.layers)
+    return [layer for layer, by in zip(image.layers, made_by, strict=True) if by.startswith(_BY)]
+
+
+def has_empty_base(image: Image) -> bool:
+    """Return whether `build` made all layers, on scratch; False if the history is incomplete."""
+    made_by = _makers(image)
+    return len(made_by) == len(image.layers) and all(by.startswith(_BY) for by in made_by)
+
+
+def _makers(image: Image) -> list[str]:
+    """Return what made each layer, as the image's history has it."""
     history = image.config.get("history")
     made = [one for one in history if isinstance(one, dict)] if isinstance(history, list) else []
-    with_layer = [str(one.get("created_by", "")) for one in made if not one.get("empty_layer")]
-    if len(with_layer) != len(image.layers):
-        return list(image.layers)
-    return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
+    return [str(one.get("created_by", "")) for one in made if not one.get("empty_layer")]
 
 
 def _hashed(file: TarEntries, name: str, size: int, on_bytes: Callable[[int], None]) -> set[Digest]:

@@ -22,8 +22,9 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(?::\d{1,5})?")
 DOCKER_HUB = "docker.io"
+_PATHS = ("./", "../", "/", "~")  # how a path begins, and no image name
 _ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")  # as `docker images` shows it
 _TRANSPORTS = (REGISTRY, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, CONTAINERS_STORAGE, DOCKER_DAEMON)
 
@@ -95,11 +96,15 @@ def read_place(text: str) -> ImageName:
 
 def _bare_hint(text: str) -> str:
     """Return the hint for a name without a location, as other tools take it."""
+    if text.startswith(_PATHS):
+        file = f"oci-archive:{text}, or docker-archive:{text} (docker load, podman load)"
+        return file if text.endswith(".tar") else f"oci:{text} (a folder), or oci-archive:{text}.tar (a file)"
     try:
         read_name(text)
     except UsageError:
         return _HINT
-    return f"containers-storage:{text} (podman), docker-daemon:{text} (docker) or docker://{text} (registry)"
+    stores = f"containers-storage:{text} (podman), docker-daemon:{text} (docker)"
+    return f"oci:{text} (a folder), {stores} or docker://{text} (registry)"
 
 
 def read_base(text: str) -> ImageName:
@@ -115,7 +120,8 @@ def read_base(text: str) -> ImageName:
     try:
         return ImageName(LOCAL, tag=_stored(text, ""))
     except UsageError as error:
-        raise UsageError(f"{text!r} is not a valid image location", hint=_HINT) from error
+        hint = _bare_hint(text) if text.startswith(_PATHS) else _HINT
+        raise UsageError(f"{text!r} is not a valid image location", hint=hint) from error
 
 
 def _stored(text: str, default: str) -> str:

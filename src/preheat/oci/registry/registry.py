@@ -144,11 +144,12 @@ class Registry:
         except HubError as error:
             # Without any HTTP response it may be a registry that speaks no TLS.
             answered = not isinstance(error, HubUnavailable) or error.status or error.seen or error.answered
-            hint = (
-                "try again later"
-                if answered
-                else f"check that the registry is running; without TLS: --plain-http {self.name.host}"
-            )
+            if isinstance(error, HubUnavailable) and error.unresolved:
+                hint = "check the name, and that this machine is online; through a proxy: HTTPS_PROXY=http://HOST:PORT"
+            elif answered:
+                hint = "try again later"
+            else:
+                hint = f"check that the registry is running; without TLS: --plain-http {self.name.host}"
             raise ImageError(self._auth.hide(error.message), hint=hint, end=self.end) from error
 
     def wait(self, error: HubUnavailable, failures: int) -> None:

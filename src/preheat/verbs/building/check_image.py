@@ -13,7 +13,7 @@ from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.core.units import say_some
 from preheat.oci.config.image_config import ConfigAdditions, starts
-from preheat.oci.config.inspection import inspect, own_layers
+from preheat.oci.config.inspection import has_empty_base, inspect, own_layers
 from preheat.recipes.lock_file import read_lock
 from preheat.verbs.building.build_order import Base
 
@@ -42,6 +42,9 @@ def check_image(
     files = _check_files(base, on_event)
     if not any(starts(base.image.config, ConfigAdditions())):
         on_event(Noted("check", "the image has no command to start: only its files were checked"))
+        return Checked(files, None)
+    if has_empty_base(base.image):
+        on_event(Noted("check", "the image cannot be started, as its base is scratch: only its files were checked"))
         return Checked(files, None)
     if shutil.which("podman") is None:
         on_event(Noted("podman", "not found: the files are correct, but the image was not started"))
