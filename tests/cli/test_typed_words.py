@@ -37,7 +37,6 @@ def test_the_verb_comes_first(typed: str, meant: str) -> None:
         ("pul a/b", "pull?"),
         ("mirorr", "mirror?"),
         ("help pul", "pull?"),
-        ("push a/b", "build?"),
     ],
 )
 def test_an_unknown_verb_leads_to_ours(typed: str, hint: str) -> None:

@@ -82,7 +82,7 @@ def seaweedfs(program: Path, folder: Path) -> Iterator[str]:
         f"-master.port={master} -master.port.grpc={free_port()} -volume.port={volume} -volume.port.grpc={free_port()}",
         f"-filer.port={filer} -filer.port.grpc={free_port()} -volume.max=20 -s3 -s3.port={port}",
         f"-s3.port.grpc={free_port()} -s3.config={logins} -s3.cert.file={authority().certificate}",
-        f"-s3.key.file={authority().key} -s3.port.iceberg=0 -s3.port.lance=0",
+        f"-s3.key.file={authority().key} -s3.port.iceberg={free_port()} -s3.port.lance={free_port()}",
     ]
     with served(" ".join(words).split(), folder, port):
         made = connect(f"http://127.0.0.1:{filer}")

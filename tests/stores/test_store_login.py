@@ -53,10 +53,10 @@ def test_a_role_or_a_missing_profile_is_an_error(home: Path) -> None:
 
 
 def test_a_broken_file_is_named_and_not_shown(home: Path) -> None:
-    (home / ".aws/credentials").write_text("aws_secret_access_key = open\n")
+    (home / ".aws/credentials").write_text("aws_secret_access_key = sesame\n")
     with pytest.raises(UsageError) as raised:
         find_login("s3", {}, home)
-    assert "open" not in raised.value.message + str(raised.value.__cause__)
+    assert "sesame" not in raised.value.message + str(raised.value.__cause__)
 
 
 def test_without_anything_there_is_no_login(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def without_home(preheat: Preheat, *words: str) -> subprocess.CompletedProcess[s
 def test_without_a_home_folder_the_hint_names_the_option(preheat: Preheat, words: tuple[str, ...]) -> None:
     told = without_home(preheat, *words)
     assert told.returncode == 2, told.stderr
-    assert "--library" in told.stderr or "absolute path" in told.stderr
+    assert "--library" in told.stderr or "full path" in told.stderr
     assert list((preheat.folder / "somewhere").iterdir()) == []
 
 

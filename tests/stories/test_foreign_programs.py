@@ -53,7 +53,7 @@ def test_the_second_of_two_apps_with_one_port_names_the_first(preheat: Preheat) 
     told = preheat("run", "two/preheat.toml")
     assert told.status == 7, told.err
     assert f"port {port} is taken by " in told.err
-    assert "stop that process, or choose another port for the app" in told.err
+    assert "or choose another port for two" in told.err
     assert first.process.poll() is None
     apps = {app["name"]: app for app in preheat("status", "--json").last["running"]}
     assert set(apps) == {"one"}, json.dumps(apps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING, Callable
 
@@ -85,6 +84,8 @@ class Instance:
         name, env = self.app.command[0], self.app.env
         if not os.path.basename(name).startswith("python"):
             return ""
+        import shutil  # an app that starts does not wait for it
+
         return shutil.which(name, path=None if env is None else env.get("PATH")) or name
 
     def tail(self) -> tuple[str, ...]:
