@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,11 +21,11 @@ import msgspec
 
 from preheat.desk.kinds_by_keys import kind_by_keys
 from preheat.desk.model_apps import CLIP, GGUF, LORA, UNET
+from preheat.desk.model_headers import GGUF_SIZES, GGUF_STRING, GGUF_VERSIONS, GgufCursor, read_safetensors
 from preheat.disk.regular_file import open_regular
 from preheat.disk.zip_directory import directory_size
 
 SAFETENSORS, TORCH = "safetensors", "torch"
-_MOST_HEADER = 32 << 20  # bytes of a safetensors header; those of the largest models have a few MB
 _MOST_GGUF = 1 << 20  # bytes of a GGUF file; the values that matter come first, before the vocabulary
 _MOST_PICKLE = 16 << 20
 _MOST_DIRECTORY = 4 << 20  # bytes of a ZIP's list of members
@@ -44,9 +45,6 @@ _MALFORMED = (
 )
 # torch stores; a reader of ZIPs unpacks the other methods without a bound.
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Types of values in GGUF, by number, with their sizes in bytes: uint8 … bool, and from 10 on uint64, int64, float64.
-_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_GGUF_STRING, _GGUF_ARRAY = 8, 9
 _IMAGE_MODELS = frozenset(
     ("flux", "sd1", "sdxl", "sd3", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan", "lumina2", "qwen_image")
 )
@@ -94,10 +92,7 @@ def read_kind(path: Path) -> FileKind:
 
 
 def _safetensors_header(file: BinaryIO) -> _Header:
-    size = int.from_bytes(file.read(8), "little")
-    if size > _MOST_HEADER:
-        raise ValueError("the header is too large")
-    body = file.read(size)
+    size, body = read_safetensors(file)
     if len(body) < size:
         raise ValueError("the file ends in its header")
     found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -125,36 +120,26 @@ def _of_gguf(values: dict[str, str]) -> FileKind:
 
 def _gguf_values(body: bytes) -> dict[str, str]:
     """Return the text values at the beginning of a GGUF file, up to the first that does not fit into `body`."""
-    version, _, count = struct.unpack_from("<IQQ", body, 4)
-    if version not in (2, 3):
+    cursor = GgufCursor(body)
+    version, _, count = cursor.number("I"), cursor.number("Q"), cursor.number("Q")
+    if version not in GGUF_VERSIONS:
         return {}
     found: dict[str, str] = {}
-    at = 24
-    for _ in range(count):
-        key, at = _gguf_text(body, at)
-        if at + 4 > len(body):
-            break
-        (form,) = struct.unpack_from("<I", body, at)
-        at += 4
-        if form == _GGUF_STRING:
-            value, at = _gguf_text(body, at)
-            if at <= len(body):
-                found[key] = value
-        elif form in _GGUF_SIZES:
-            at += _GGUF_SIZES[form]
-        else:
-            # An array is the vocabulary, after all that is looked for; anything else is no GGUF.
-            break
-        if at >= len(body):
-            break
+    with suppress(struct.error):
+        for _ in range(count):
+            key, form = cursor.text(), cursor.number("I")
+            if form == GGUF_STRING:
+                found[_decoded(key)] = _decoded(cursor.text())
+            elif form in GGUF_SIZES:
+                cursor.skip(GGUF_SIZES[form])
+            else:
+                # An array is the vocabulary, after all that is looked for; anything else is no GGUF.
+                break
     return found
 
 
-def _gguf_text(body: bytes, at: int) -> tuple[str, int]:
-    if at + 8 > len(body):
-        return "", len(body)
-    (size,) = struct.unpack_from("<Q", body, at)
-    return body[at + 8 : at + 8 + size].decode("utf-8", "replace") if size < len(body) else "", at + 8 + size
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def _zip_strings(file: BinaryIO) -> set[str]:

@@ -7,20 +7,17 @@ checkpoints, whose ZIP ends with a list of its members. Other formats do not con
 import math
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from preheat.desk.model_headers import GGUF_ARRAY, GGUF_SIZES, GGUF_STRING, GGUF_VERSIONS, GgufCursor, read_safetensors
 from preheat.disk.regular_file import open_regular
 
-_MOST_HEADER = 32 << 20  # bytes; vocabularies of 250,000 words have 10 MB
+_MOST_GGUF = 32 << 20  # bytes of a header; vocabularies of 250,000 words have 10 MB
 _MOST_ITEMS = 4_000_000
 _MOST_DIMENSIONS = 8
-_GGUF_STRING, _GGUF_ARRAY = 8, 9
-# Types of values in GGUF, by number, with their sizes in bytes.
-_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _ALIGNMENT = 32  # of tensors in GGUF, unless general.alignment is another one
 # Types of tensors in GGUF, by number: elements and bytes of a block (ggml.c). Others count as empty.
 _BLOCKS = {
@@ -57,7 +54,7 @@ def missing_bytes(path: Path) -> int:
         file.seek(0)
         try:
             if start[:4] == b"GGUF":
-                return max(_gguf_size(file.read(_MOST_HEADER), size) - size, 0)
+                return max(_gguf_size(file.read(_MOST_GGUF), size) - size, 0)
             if start[:4] == b"PK\x03\x04":
                 return 0 if zipfile.is_zipfile(file) else 1
             if len(start) > 8 and start[8:9] == b"{":
@@ -68,10 +65,7 @@ def missing_bytes(path: Path) -> int:
 
 
 def _safetensors_size(file: BinaryIO) -> int:
-    header = int.from_bytes(file.read(8), "little")
-    if header > _MOST_HEADER:
-        return 0
-    body = file.read(header)
+    header, body = read_safetensors(file)
     if len(body) < header:
         return 8 + header
     found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -81,40 +75,17 @@ def _safetensors_size(file: BinaryIO) -> int:
     return 8 + header + max(ends, default=0)
 
 
-@dataclass(slots=True)
-class _Cursor:
-    """A place in the header of a GGUF file. Reading beyond its end raises struct.error."""
-
-    body: bytes
-    at: int = 0
-
-    def number(self, form: str) -> int:
-        (value,) = struct.unpack_from(f"<{form}", self.body, self.at)
-        self.at += struct.calcsize(f"<{form}")
-        return int(value)
-
-    def skip(self, size: int) -> bytes:
-        start = self.at
-        self.at += size
-        if self.at > len(self.body):
-            raise struct.error("the header ends")
-        return self.body[start : self.at]
-
-    def text(self) -> bytes:
-        return self.skip(self.number("Q"))
-
-
 def _gguf_size(body: bytes, size: int) -> int:
     """Return the least size of a GGUF file of `size` bytes that begins with `body`; 0 if that is not known."""
-    cursor = _Cursor(body, 4)
+    cursor = GgufCursor(body)
     try:
         return _gguf_end(cursor)
     except struct.error:
         return size + 1 if size == len(body) else 0  # the file ends in its header
 
 
-def _gguf_end(cursor: _Cursor) -> int:
-    if cursor.number("I") not in (2, 3):
+def _gguf_end(cursor: GgufCursor) -> int:
+    if cursor.number("I") not in GGUF_VERSIONS:
         return 0
     tensors, values = cursor.number("Q"), cursor.number("Q")
     if tensors + values > _MOST_ITEMS:
@@ -137,19 +108,19 @@ def _gguf_end(cursor: _Cursor) -> int:
     return -(-cursor.at // alignment) * alignment + most
 
 
-def _skip_value(cursor: _Cursor, form: int) -> None:
-    if form == _GGUF_STRING:
+def _skip_value(cursor: GgufCursor, form: int) -> None:
+    if form == GGUF_STRING:
         cursor.text()
-    elif form == _GGUF_ARRAY:
+    elif form == GGUF_ARRAY:
         each, count = cursor.number("I"), cursor.number("Q")
-        if each in _GGUF_SIZES:
-            cursor.skip(_GGUF_SIZES[each] * count)
+        if each in GGUF_SIZES:
+            cursor.skip(GGUF_SIZES[each] * count)
             return
-        if each != _GGUF_STRING or count > _MOST_ITEMS:
+        if each != GGUF_STRING or count > _MOST_ITEMS:
             raise ValueError("an unknown type of array")
         for _ in range(count):
             cursor.text()
-    elif form in _GGUF_SIZES:
-        cursor.skip(_GGUF_SIZES[form])
+    elif form in GGUF_SIZES:
+        cursor.skip(GGUF_SIZES[form])
     else:
         raise ValueError("an unknown type of value")
