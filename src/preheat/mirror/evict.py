@@ -12,7 +12,7 @@ from preheat.core.ref import Ref
 from preheat.core.units import say_size
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
-from preheat.library.upkeep.inventory import Blob, inventory
+from preheat.library.upkeep.inventory import Blob, inventory, partial_bytes
 from preheat.library.upkeep.sweep import Sweep
 
 # A client that has just listed a version is about to download its files.
@@ -136,7 +136,7 @@ class Evictor:
     def once(self, now: float | None = None) -> int:
         """Evict until the library is below the cap, as far as possible; return the bytes freed."""
         blobs = list(inventory(self._library.root / "blobs"))
-        above = sum(blob.blocks for blob in blobs) + self._partials() - self._cap
+        above = sum(blob.blocks for blob in blobs) + partial_bytes(self._library.root) - self._cap
         if above <= 0:
             self._told_above = False
             return 0
@@ -174,15 +174,6 @@ class Evictor:
             why = "the rest is pinned, was pulled or adopted by hand, is in use by a view or pull, or was used recently"
             self._on_event(Noted("size cap", f"the library is {say_size(size)} above the cap: {why}"))
         self._told_above = True
-
-    def _partials(self) -> int:
-        size = 0
-        for path in (self._library.root / "partial").rglob("*.part"):
-            try:
-                size += path.stat().st_blocks * 512
-            except FileNotFoundError:
-                continue  # completed since
-        return size
 
     def _watch(self) -> None:
         wait_s = 0.0

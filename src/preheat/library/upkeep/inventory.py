@@ -53,6 +53,17 @@ def _target_inode(entry: os.DirEntry[str]) -> int:
         return 0
 
 
+def partial_bytes(root: Path) -> int:
+    """Return the disk usage of interrupted downloads, and those in progress, of the library at `root`."""
+    size = 0
+    for path in (root / "partial").rglob("*.part"):
+        try:
+            size += path.stat().st_blocks * 512
+        except FileNotFoundError:
+            continue  # completed since
+    return size
+
+
 def inventory(root: Path) -> Iterator[Blob]:
     """Yield all blobs below `root`, in no order. Costs a stat(2) per name."""
     found: dict[tuple[int, int], tuple[list[Digest], os.stat_result]] = {}

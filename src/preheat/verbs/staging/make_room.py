@@ -16,7 +16,7 @@ from preheat.disk.free_space import SPARE, free_bytes
 from preheat.guard.kernel.ports import open_links
 from preheat.guard.kernel.process_tree import mapped_paths, members
 from preheat.library.library import Library
-from preheat.library.upkeep.inventory import Blob, inventory
+from preheat.library.upkeep.inventory import Blob, inventory, partial_bytes
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.staging.stage_notes import StageNote, StageNotes
 
@@ -87,7 +87,9 @@ def make_room(
         for one in library.records.listed()
     }
     above = incoming + SPARE - free_bytes(library.root)
-    over = sum(blob.blocks for blob in found) + _partials(library.root) + incoming - limits.size if limits.size else 0
+    over = (
+        sum(blob.blocks for blob in found) + partial_bytes(library.root) + incoming - limits.size if limits.size else 0
+    )
     if incoming > limits.size > 0:
         raise _too_large(incoming, incoming - limits.size, limits, "it is too large by itself")
     uses = _Uses(library, notes, keep, now)
@@ -181,13 +183,3 @@ def _open_below(root: Path) -> set[str]:
         path for member in members() for path in (*open_links(member.pid), *mapped_paths(member.pid))
     )
     return {f"{root}{os.sep}{path[len(below) :]}" for path in found if path.startswith(below)}
-
-
-def _partials(root: Path) -> int:
-    size = 0
-    for path in (root / "partial").rglob("*.part"):
-        try:
-            size += path.stat().st_blocks * 512
-        except FileNotFoundError:
-            continue  # completed since
-    return size

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from preheat.recipes.lock_file import Lock
 
 
+def noted_path(recipe: Path) -> Path:
+    """Return the path by which a recipe is noted: one app has one note, whatever words led to its folder."""
+    return recipe.parent.resolve() / recipe.name
+
+
 def note_app(recipe: Recipe, library: Library) -> None:
     """Note that an app uses the library, and the commits that its needs are pinned to.
 
@@ -25,9 +30,7 @@ def note_app(recipe: Recipe, library: Library) -> None:
     if recipe.path is None or recipe.built_in or not library.writable:
         return
     refs = (ref for need in recipe.needs for ref in (need.ref, need.stored, *need.same))
-    # One app has one note, whatever words led to its folder.
-    path = recipe.path.parent.resolve() / recipe.path.name
-    library.apps.write(recipe.name, path, (str(ref) for ref in refs if ref.pinned))
+    library.apps.write(recipe.name, noted_path(recipe.path), (str(ref) for ref in refs if ref.pinned))
 
 
 def note_recipe(path: Path, library: Library) -> None:

@@ -16,6 +16,7 @@ from preheat.library.library import Library
 from preheat.library.upkeep.usage import VersionUsage, survey
 from preheat.recipes.lock_file import Lock
 from preheat.recipes.recipe import Need, Recipe
+from preheat.verbs.upkeep.noted_apps import noted_path
 from preheat.verbs.upkeep.old_versions import old_versions
 from preheat.verbs.upkeep.running_notes import RunningProcess
 from preheat.verbs.upkeep.saved_apps import saved_apps
@@ -114,8 +115,8 @@ def status(
     """Return the status, with what is stale and what to do next; `caches` matter if there is neither app nor model."""
     path = None if app is None else app.path
     found = library_status(library, () if path is None else (path,))
-    real = None if path is None else path.parent.resolve() / path.name
-    others = [note for note in library.apps if not (note.here and note.recipe == real)]
+    noted = None if path is None else noted_path(path)
+    others = [note for note in library.apps if not (note.here and note.recipe == noted)]
     others.sort(key=lambda note: -note.used_at)
     return Status(
         found,
