@@ -6,37 +6,22 @@ The registry is docker-registry, over TLS, on the same machine. preheat verifies
 verifies each layer.
 """
 
-import argparse
-import json
 import shutil
-import statistics
 import subprocess
-import tempfile
 from pathlib import Path
 
 from benchmarks.bench_build import prepare
 from benchmarks.machine import describe
-from benchmarks.timed import run
+from benchmarks.rates import bench, print_rates, rate
 from tests.authority import authority
 from tests.outsiders.test_images import registry
 
-RESULTS = Path(__file__).parent / "results" / "registry.json"
 COMMAND = Path(__file__).parents[1] / ".venv/bin/preheat"
 
 
 def main() -> None:
     """Measure, print and store the results."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--size", type=int, default=2_000_000_000)
-    words.add_argument("--runs", type=int, default=5)
-    words.add_argument("--place", type=Path)
-    options = words.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench-registry-", dir=options.place))
-    try:
-        figures = measure(folder, options.size, options.runs)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    bench("registry", __doc__, 2_000_000_000, measure)
 
 
 def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
@@ -59,17 +44,10 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
         for _ in range(runs):
             for name, command in sides.items():
                 shutil.rmtree(into, ignore_errors=True)
-                spent = run([str(word) for word in command], environ, folder / "said.txt", 300)
-                if spent.status:
-                    raise SystemExit(f"{name}: {spent.said}")
-                rates[name].append(size / spent.seconds)
-                print(f"  {name:24} {size / spent.seconds / 1e6:6.0f} MB/s, CPU {spent.cpu_s:.2f} s", flush=True)
+                rates[name].append(rate(name, command, environ, folder, size))
     version = subprocess.run(["skopeo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{size / 1e9:.1f} GB, medians of {runs}, lowest and highest in brackets; {version}")
-    ours = statistics.median(rates["preheat pull --from"])
-    for name, some in rates.items():
-        median, span = statistics.median(some), f"{min(some) / 1e6:.0f}-{max(some) / 1e6:.0f}"
-        print(f"{name:22} {median / 1e6:6.0f} MB/s ({span}); ours {ours / median:.2f}")
+    print_rates(rates)
     return {"machine": describe(folder), "size": size, "runs": runs, "skopeo": version, "rates": rates}
 
 

@@ -6,39 +6,24 @@ The store is SeaweedFS over TLS on the same machine. preheat verifies each file,
 the others do neither. They have their default settings.
 """
 
-import argparse
-import json
 import shutil
-import statistics
 import subprocess
-import tempfile
 from pathlib import Path
 
 from benchmarks.bench_build import prepare
 from benchmarks.machine import describe
-from benchmarks.timed import run
+from benchmarks.rates import bench, print_rates, rate
 from tests.authority import authority
 from tests.outsiders.conftest import environment
 from tests.outsiders.test_real_stores import BUCKET, RCLONE, SEAWEEDFS, RealStore, seaweedfs
 
-RESULTS = Path(__file__).parent / "results" / "stores.json"
 COMMAND = Path(__file__).parents[1] / ".venv/bin/preheat"
 AWS = "awscli==1.46.1"
 
 
 def main() -> None:
     """Measure, print and store the results."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--size", type=int, default=1_000_000_000)
-    words.add_argument("--runs", type=int, default=5)
-    words.add_argument("--place", type=Path)
-    options = words.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench-stores-", dir=options.place))
-    try:
-        figures = measure(folder, options.size, options.runs)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    bench("stores", __doc__, 1_000_000_000, measure)
 
 
 def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
@@ -66,7 +51,7 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
         for turn in range(runs):
             for name, command in pulls.items():
                 shutil.rmtree(into, ignore_errors=True)
-                rates["pull"][name].append(_rate(name, command, environ, folder, size))
+                rates["pull"][name].append(rate(name, command, environ, folder, size))
             to = f"{BUCKET}/turn-{turn}"
             pushes = {
                 "preheat push": [COMMAND, "push", f"s3://{to}/preheat", task.recipe, "--library", task.library],
@@ -74,25 +59,14 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
                 "aws s3 cp": [aws, "s3", "cp", task.weights, f"s3://{to}/aws", "--recursive", "--quiet"],
             }
             for name, command in pushes.items():
-                rates["push"].setdefault(name, []).append(_rate(name, command, environ, folder, size))
+                rates["push"].setdefault(name, []).append(rate(name, command, environ, folder, size))
                 remove = [str(rclone), "purge", f"{remote[0]}{to}"]
                 subprocess.run(remove, env=environ, check=True, capture_output=True)
     print(f"{size / 1e9:.1f} GB, medians of {runs}, lowest and highest in brackets; {RCLONE}, {AWS}, {SEAWEEDFS}")
     for way, sides in rates.items():
-        ours = statistics.median(next(iter(sides.values())))
-        for name, some in sides.items():
-            median, span = statistics.median(some), f"{min(some) / 1e6:.0f}-{max(some) / 1e6:.0f}"
-            print(f"{way} {name:20} {median / 1e6:6.0f} MB/s ({span}); ours {ours / median:.2f}")
+        print_rates(sides, f"{way} ")
     programs = [RCLONE, AWS, SEAWEEDFS]
     return {"machine": describe(folder), "size": size, "runs": runs, "programs": programs, "rates": rates}
-
-
-def _rate(name: str, command: list[object], environ: dict[str, str], folder: Path, size: int) -> float:
-    spent = run([str(word) for word in command], environ, folder / "said.txt", 300)
-    if spent.status:
-        raise SystemExit(f"{name}: {spent.said}")
-    print(f"  {name:24} {size / spent.seconds / 1e6:6.0f} MB/s, CPU {spent.cpu_s:.2f} s", flush=True)
-    return size / spent.seconds
 
 
 if __name__ == "__main__":
