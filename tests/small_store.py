@@ -35,6 +35,17 @@ class StoreFaults:
     hold: threading.Event | None = None  # the parts of uploads wait for it
 
 
+def client_environ(url: str, key: str, secret: str) -> dict[str, str]:
+    """Return the variables of an S3 client with a login."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 class SmallStore:
     """One bucket, `models`: its objects, and its requests as `METHOD key`."""
 
@@ -51,13 +62,7 @@ class SmallStore:
     @property
     def environ(self) -> dict[str, str]:
         """The variables of a client with a login."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return client_environ(self.url, KEY, SECRET)
 
     def keys(self, pattern: str = "") -> list[str]:
         """Return the keys that match."""

@@ -16,6 +16,7 @@ from tests.authority import authority, connect
 from tests.command import Preheat
 from tests.guard.apps import free_port
 from tests.outsiders.conftest import Outsider
+from tests.small_store import client_environ
 from tests.stories.two_machines import another, locked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -45,13 +46,7 @@ class RealStore:
     @property
     def environ(self) -> dict[str, str]:
         """The variables of a client with a login."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return client_environ(self.url, KEY, SECRET)
 
 
 @pytest.fixture(scope="module", params=["seaweedfs", "rclone"])

@@ -13,19 +13,8 @@ from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.oci.bases import layer
 from tests.oci.small_registry import Faults, Registry, serving
-from tests.stories.two_machines import NOWHERE, another, locked
+from tests.stories.two_machines import NOWHERE, RECIPE, another, locked
 
-RECIPE = """
-[app]
-name = "demo"
-command = ["python3", "{dir}/app.py"]
-[[needs]]
-ref = "acme/tiny"
-[[needs]]
-ref = "acme/tiny"
-view = "flat"
-at = "checkpoints"
-"""
 OCI = "application/vnd.oci.image"
 PACK = "application/vnd.cncf.model"
 

@@ -13,19 +13,8 @@ from tests.flaky_hub import FlakyHub
 from tests.small_store import SECRET, SmallStore, StoreFaults, store_serving
 from tests.stories.disk import disk
 from tests.stories.kept import blobs
-from tests.stories.two_machines import locked
+from tests.stories.two_machines import RECIPE, locked
 
-RECIPE = """
-[app]
-name = "demo"
-command = ["python3", "{dir}/app.py"]
-[[needs]]
-ref = "acme/tiny"
-[[needs]]
-ref = "acme/tiny"
-view = "flat"
-at = "checkpoints"
-"""
 AT = "s3://models/team"
 
 

@@ -7,6 +7,18 @@ from pathlib import Path
 from tests.command import Preheat
 
 NOWHERE = "https://127.0.0.1:9"
+# An app that finds its model in the cache of the hub's library, and in a folder of its own.
+RECIPE = """
+[app]
+name = "demo"
+command = ["python3", "{dir}/app.py"]
+[[needs]]
+ref = "acme/tiny"
+[[needs]]
+ref = "acme/tiny"
+view = "flat"
+at = "checkpoints"
+"""
 
 
 def locked(preheat: Preheat, recipe: str) -> Preheat:
