@@ -41,12 +41,7 @@ def pull(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show download size, free disk space and estimated time; download nothing",
     )
-    verb.add_argument(
-        "--no-optional",
-        dest="optional",
-        action="store_false",
-        help="leave out the recipe's optional needs: the app starts without them",
-    )
+    add_optional_option(verb)
     add_locked_option(verb)
     add_adopt_option(verb)
     add_link_option(verb)
@@ -121,6 +116,16 @@ def add_dir_option(verb: argparse.ArgumentParser) -> None:
 def add_locked_option(verb: argparse.ArgumentParser) -> None:
     """Add `--locked`."""
     verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
+
+
+def add_optional_option(verb: argparse.ArgumentParser) -> None:
+    """Add `--no-optional`."""
+    verb.add_argument(
+        "--no-optional",
+        dest="optional",
+        action="store_false",
+        help="leave out the recipe's optional needs: the app starts without them",
+    )
 
 
 def add_adopt_option(verb: argparse.ArgumentParser) -> None:

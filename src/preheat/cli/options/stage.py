@@ -3,7 +3,7 @@
 import argparse
 
 from preheat.cli.options.connection_options import add_download_options
-from preheat.cli.options.pull_and_view import add_dir_option, add_locked_option
+from preheat.cli.options.pull_and_view import add_dir_option, add_locked_option, add_optional_option
 
 
 def add_stage_options(verb: argparse.ArgumentParser) -> None:
@@ -52,12 +52,7 @@ def add_stage_options(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the variables that lead programs to the files, as export NAME=VALUE",
     )
-    verb.add_argument(
-        "--no-optional",
-        dest="optional",
-        action="store_false",
-        help="leave out the recipe's optional needs: the app starts without them",
-    )
+    add_optional_option(verb)
     add_locked_option(verb)
     add_download_options(verb)
 

@@ -36,9 +36,7 @@ def why_not_started(program: str, number: int, cwd: str | None, env: Mapping[str
     """Return why execve(2) of a program that exists failed with the error `number`; empty if that is not known."""
     if number not in (errno.ENOEXEC, errno.ENOENT, errno.EACCES):
         return ""
-    import shutil  # an app that starts does not wait for it
-
-    path = os.path.join(cwd or ".", program) if os.sep in program else shutil.which(program, path=env.get("PATH"))
+    path = find_program(program, cwd, env)
     if number == errno.EACCES:
         denied = path is not None and os.path.isfile(path) and not os.access(path, os.X_OK)
         return f"it is not executable; to make it so: chmod +x {os.path.normpath(path)}" if path and denied else ""
@@ -50,6 +48,13 @@ def why_not_started(program: str, number: int, cwd: str | None, env: Mapping[str
             return _not_for_here(head)
     except (OSError, ValueError, struct.error):
         return ""
+
+
+def find_program(program: str, cwd: str | None, env: Mapping[str, str]) -> str | None:
+    """Return the path of the file that a command in `cwd` starts; None if no folder of PATH has it."""
+    import shutil  # an app that starts does not wait for it
+
+    return os.path.join(cwd or ".", program) if os.sep in program else shutil.which(program, path=env.get("PATH"))
 
 
 def _not_for_here(head: bytes) -> str:

@@ -84,9 +84,9 @@ class Instance:
         name, env = self.app.command[0], self.app.env
         if not os.path.basename(name).startswith("python"):
             return ""
-        import shutil  # an app that starts does not wait for it
+        from preheat.guard.process.program_file import find_program  # an app that starts does not wait for it
 
-        return shutil.which(name, path=None if env is None else env.get("PATH")) or name
+        return find_program(name, self.app.cwd, os.environ if env is None else env) or name
 
     def tail(self) -> tuple[str, ...]:
         """Return its last lines of output."""
