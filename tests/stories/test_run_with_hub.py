@@ -124,9 +124,7 @@ def test_an_isolated_app_cannot_leave_by_rejecting_the_certificate(preheat: Preh
         port = str(outside.getsockname()[1])
         recipe.write_text(recipe.read_text().replace('"app.py"', f'"app.py", "{port}"'))
         told = preheat("run", "--network", "none", str(recipe))
-        # 503 on a busy machine: no place for a connection was free yet.
-        assert set(told.out.splitlines()) <= {"HTTP/1.1 502", "HTTP/1.1 503"}, told.err
-        assert len(told.out.splitlines()) == 2, told.err
+        assert told.out == "HTTP/1.1 502\n" * 2, told.err
         with pytest.raises(TimeoutError):
             outside.accept()
 

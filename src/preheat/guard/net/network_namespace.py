@@ -151,11 +151,7 @@ class Inlet:
     """Relay connections inside the namespace to the same ports on the host's loopback, until `close`."""
 
     def __init__(self, door: NamespacePort, ports: Iterable[int]) -> None:
-        self._fronts = []
-        for port in ports:
-            front = Front("127.0.0.1", port, _gone, listener=door.listener())
-            front.route(port)
-            self._fronts.append(front)
+        self._fronts = [Front("127.0.0.1", port, _gone, listener=door.listener(), target=port) for port in ports]
 
     def close(self) -> None:
         """Close the listening sockets and all connections."""
@@ -191,12 +187,11 @@ class Publisher:
         address = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104
         while True:
             try:
-                front = Front(address, self._port, _gone, self._door.connect)
+                front = Front(address, self._port, _gone, self._door.connect, target=self._port)
                 break
             except OSError:  # another program took the port while the app was loading
                 if self._closing.wait(_LOOK_EVERY_S):
                     return
-        front.route(self._port)
         self._closing.wait()
         front.close()
 

@@ -43,7 +43,7 @@ class Front:
 
     A connection stays with its instance when the route changes. One thread copies all bytes. `reach` opens a connection
     to an instance's port; by default it connects to 127.0.0.1. `listener` already listens at the address; without it,
-    raise OSError if the address is not available.
+    raise OSError if the address is not available. `target` is the first route, for clients that are waiting already.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Front:
         waiting: Callable[[str, str], HttpReply],
         reach: Callable[[int], socket.socket] | None = None,
         listener: socket.socket | None = None,
+        target: int | None = None,
     ) -> None:
         self._waiting = waiting
         self._reach = reach or _reach
@@ -60,7 +61,7 @@ class Front:
         self._most = most_relayed()
         self._listener = listener or listen(host, port)
         self.port: int = self._listener.getsockname()[1]
-        self._target: int | None = None
+        self._target = target
         self._lock = threading.Lock()
         self._counts: Dict[int, int] = {}
         self._ends: Dict[int, _End] = {}

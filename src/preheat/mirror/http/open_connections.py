@@ -96,9 +96,9 @@ class Crowd:
         return slowest if rate < _SLOW_RATE else None
 
     def turn_away(self) -> None:
-        """Count a connection that was turned away."""
+        """Count a connection that was turned away; while the server stops, all are, which does not count."""
         with self._changed:
-            self.turned_away += 1
+            self.turned_away += not self.stopping
 
     def leave(self, member: OpenConnection) -> None:
         """Remove a connection."""
