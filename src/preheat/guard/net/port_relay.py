@@ -11,31 +11,14 @@ from typing import Callable, Dict, List
 
 from preheat.guard.kernel.descriptors import raise_limit
 from preheat.guard.model.wakeup import Ring, silent
+from preheat.guard.net.relayed_end import RelayedEnd, connected
 from preheat.guard.net.small_http import HttpReply, RequestThreads, listen
 
-_CHUNK, _MOST_BUFFERED = 64 * 1024, 256 * 1024
 _CONNECT_S = 5.0
 # Descriptors for probes, the status address, the app's pipes, and connections above the limit.
 _RESERVED = 256
 _MOST_RELAYED = 16384
 _MOST_HELD = 1024
-
-
-class _End:
-    """One side of a relayed connection.
-
-    `waiting` holds the bytes to write to `sock`. `at_eof`: EOF was read from it. `shut_down`: its write side was shut
-    down. `events` are the epoll events that are registered.
-    """
-
-    def __init__(self, sock: socket.socket, port: int) -> None:
-        self.sock = sock
-        self.port = port
-        self.other: _End = self
-        self.waiting = bytearray()
-        self.at_eof = False
-        self.shut_down = False
-        self.events = 0
 
 
 class Front:
@@ -64,8 +47,8 @@ class Front:
         self._target = target
         self._lock = threading.Lock()
         self._counts: Dict[int, int] = {}
-        self._ends: Dict[int, _End] = {}
-        self._arrived: List[_End] = []
+        self._ends: Dict[int, RelayedEnd] = {}
+        self._arrived: List[RelayedEnd] = []
         self._epoll = select.epoll()
         self._closed = threading.Event()
         self._given: List[int] = []
@@ -186,14 +169,9 @@ class Front:
             self._uncount(target)
             self._desk.answer(client, self._waiting)
             return
-        one, two = _End(client, target), _End(server, target)
-        one.other, two.other = two, one
-        for end in (one, two):
-            end.sock.setblocking(False)
-            with suppress(OSError):
-                end.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end = connected(client, server, target)
         with self._lock:
-            self._arrived.append(one)
+            self._arrived.append(end)
         with suppress(OSError):
             self._wake.send(b"!")
 
@@ -228,12 +206,12 @@ class Front:
                 end.events = select.EPOLLIN
                 self._epoll.register(end.sock, end.events)
 
-    def _move(self, end: _End, event: int) -> None:
+    def _move(self, end: RelayedEnd, event: int) -> None:
         try:
             if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.at_eof:
-                self._take(end)
+                end.read()
             if event & select.EPOLLOUT:
-                self._give(end)
+                end.write()
         except OSError:
             self._drop(end)
             return
@@ -243,35 +221,8 @@ class Front:
         for side in (end, end.other):
             self._listen_for(side)
 
-    def _take(self, end: _End) -> None:
-        try:
-            chunk = end.sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        if chunk:
-            end.other.waiting += chunk
-        else:
-            end.at_eof = True
-        self._give(end.other)
-
-    def _give(self, end: _End) -> None:
-        if end.waiting:
-            try:
-                sent = end.sock.send(end.waiting)
-            except BlockingIOError:
-                return
-            del end.waiting[:sent]
-        if not end.waiting and end.other.at_eof and not end.shut_down:
-            end.shut_down = True
-            end.sock.shutdown(socket.SHUT_WR)
-
-    def _listen_for(self, end: _End) -> None:
-        events = 0
-        if not end.at_eof and len(end.other.waiting) < _MOST_BUFFERED:
-            events |= select.EPOLLIN
-        if end.waiting:
-            events |= select.EPOLLOUT
-        number = end.sock.fileno()
+    def _listen_for(self, end: RelayedEnd) -> None:
+        events, number = end.wanted(), end.sock.fileno()
         if events != end.events and number in self._ends:
             # Unregister a socket with no wanted events: epoll reports a hang-up even with an empty event mask.
             if not events:
@@ -282,7 +233,7 @@ class Front:
                 self._epoll.modify(number, events)
             end.events = events
 
-    def _drop(self, end: _End) -> None:
+    def _drop(self, end: RelayedEnd) -> None:
         for side in (end, end.other):
             number = side.sock.fileno()
             if self._ends.pop(number, None) is not None and side.events:

@@ -42,9 +42,7 @@ class PublishedPort:
                 # Only now: an app that listens on all addresses needs none of it.
                 from preheat.guard.net.port_relay import Front
 
-                front = Front(address, self._port, self._waiting, listener=listener)
-                front.route(self._port)
-                self._fronts[address] = front
+                self._fronts[address] = Front(address, self._port, self._waiting, listener=listener, target=self._port)
 
     def close(self) -> None:
         """Close the listening sockets and all connections."""
