@@ -32,6 +32,7 @@ class StoreFaults:
     short: str = ""  # keys that match lose their last bytes
     busy: int = 0  # 503 for this many requests
     cut: list[int] = field(default_factory=list)  # end a response after this many bytes
+    broken_parts: int = 0  # 500 for this many parts of uploads
     hold: threading.Event | None = None  # the parts of uploads wait for it
 
 
@@ -221,13 +222,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._say(200, f"<InitiateMultipartUploadResult>{text}</InitiateMultipartUploadResult>".encode())
 
     def _put_part(self, words: dict[str, list[str]]) -> None:
-        if self.its.faults.hold is not None:
-            self.its.faults.hold.wait(30)
+        faults = self.its.faults
+        if faults.hold is not None:
+            faults.hold.wait(30)
         with self.its.turn:
+            broken, faults.broken_parts = faults.broken_parts > 0, max(faults.broken_parts - 1, 0)
             parts = self.its.uploads.get(words["uploadId"][0])
-            if parts is not None:
+            if parts is not None and not broken:
                 parts[int(words["partNumber"][0])] = self._body
-        self._fail(404, "NoSuchUpload") if parts is None else self._say(200, b"", {"ETag": self._tag(self._body)})
+        if broken:
+            return self._fail(500, "InternalError")
+        if parts is None:
+            return self._fail(404, "NoSuchUpload")
+        return self._say(200, b"", {"ETag": self._tag(self._body)})
 
     def _complete(self, key: str, name: str) -> None:
         with self.its.turn:

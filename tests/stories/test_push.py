@@ -143,6 +143,15 @@ def test_a_busy_store_is_asked_again(app: Preheat, store: SmallStore) -> None:
     assert told.status == 0, told.out + told.err
 
 
+def test_an_upload_whose_parts_fail_is_begun_again(app: Preheat, store: SmallStore) -> None:
+    store.faults.broken_parts = 8  # more than the client library tries by itself
+    told = app("push", TO, "--json")
+    assert told.status == 0, told.out + told.err
+    assert "retrying" in [one["event"] for one in told.events]
+    assert store.uploads == {}
+    assert len(store.keys("/models/")) == 3
+
+
 def test_a_store_that_loses_bytes_gets_no_manifest(app: Preheat, store: SmallStore) -> None:
     store.faults.short = "/blobs/sha256/"
     told = app("push", TO, "--json")

@@ -121,6 +121,8 @@ class ObjectStore:
         def guarded() -> Iterator[bytes]:
             try:
                 yield from chunks
+            except GeneratorExit:  # the store has failed, and wants no more
+                raise
             except BaseException as error:
                 failed.append(error)
                 raise
