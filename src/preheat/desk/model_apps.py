@@ -75,7 +75,7 @@ class ModelApp:
     nameless: bool = False
 
     def safe_links(self, *, as_root: bool) -> tuple[LinkKind, ...]:
-        """Return those of `links` through which the app cannot write to a blob: its mode does not stop root."""
+        """Return the kinds of link through which the app cannot change a blob; as root, a blob's mode is no barrier."""
         return tuple(one for one in self.links if one == "reflink" or not (as_root and self.rewrites))
 
 

@@ -77,8 +77,8 @@ def feed_directly(
 ) -> int:
     """Update `hashers` with a whole file, as `feed_all` does, but past the page cache, if the filesystem supports that.
 
-    For many large files that nobody reads soon: pages of theirs would take the place of others, and filling pages takes
-    longer than hashing, most of all for holes.
+    For many large files that are not read again soon: in the page cache, they would evict others, and filling its pages
+    takes longer than hashing, most of all for holes.
     """
     hashers, at = tuple(hashers), 0
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)

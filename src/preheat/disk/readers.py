@@ -1,6 +1,6 @@
 """Readers: which users may read a file, by its mode and those of the folders that it is in.
 
-A mode that keeps out only a group, such as 0604, counts as if it kept out nobody.
+A mode that excludes only a group, such as 0604, counts as one that excludes no user.
 """
 
 import functools
@@ -17,13 +17,13 @@ class Readers:
     groups: frozenset[int] | None = frozenset()
 
     def beyond(self, others: "Readers") -> bool:
-        """Return whether some of these may not be among the `others`."""
+        """Return whether a user could be among these readers but not among the `others`."""
         if self.groups is None or others.groups == frozenset():
             return False
         return others.groups is None or not others.groups <= self.groups
 
     def through(self, look: os.stat_result, mode: int, bit: int) -> "Readers":
-        """Return those of these readers whom a file or folder lets pass, by a `bit` of its mode for all others."""
+        """Return those of these readers that a file or folder admits; `bit` is its permission bit for all others."""
         if self.groups is None or mode & bit:
             return self
         # A group with the number of its user has no other members, by convention.

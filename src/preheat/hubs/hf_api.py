@@ -169,8 +169,8 @@ def _api(ref: Ref) -> str:
 
 
 def _own(ref: Ref) -> str:
-    """Return the name of what only preheat mirrors serve, as they serve repositories; empty for a repository.
+    """Return the repository name under which preheat mirrors serve made files and members of archives; else "".
 
-    That is what apps' starts made, and members of archives, whose name is the archive's address in one segment.
+    The name of an archive is its address, in one segment.
     """
     return f"{ref.hub}/{quote(ref.repo, safe='/' if ref.hub == MADE else '')}" if ref.hub in (MADE, *ARCHIVES) else ""

@@ -54,7 +54,7 @@ def is_busy(error: Exception) -> bool:
 def while_busy(act: Callable[[], None], lasting_s: float) -> None:
     """Call `act`; call it again each second, for up to `lasting_s`, while the server is up but asks to come back later.
 
-    Another source would carry the same bytes over another link.
+    Use it for a nearby mirror: to wait for it costs less than to load the same bytes from a source that is far away.
     """
     until = time.monotonic() + lasting_s
     while True:

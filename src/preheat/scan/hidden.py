@@ -127,7 +127,7 @@ def hidden_names(
 
 
 def _look_at_name(search: _ImportSearch, data: bytes, base: int, line: int) -> None:
-    """Look at the imports whose first line ends at `line`; of a letter in a word, any may be the opcode."""
+    """Look at all imports whose first line ends at `line`: any `c` or `i` in its last word may be the opcode."""
     start = max(line - _LONGEST_MODULE, 0)
     start = max(data.rfind(b"\n", start, line) + 1, start)
     word = data[start:line]

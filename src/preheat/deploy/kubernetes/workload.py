@@ -57,12 +57,12 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """Return what names one version of the weights: it changes with the image."""
+        """Return the name of this version of the weights; it changes with the image."""
         return content_key(self.weights_image)
 
     @property
     def place(self) -> str:
-        """Return what keeps names of a whole cluster apart: the namespace, shortened."""
+        """Return the namespace, or a hash of a long one: it makes names unique that the whole cluster shares."""
         return content_key(self.namespace)[:6] if len(self.namespace) > 20 else self.namespace
 
     @property

@@ -212,9 +212,9 @@ def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
 
 
 def _is_unwritten(descriptor: int, known: os.stat_result, how: str) -> bool:
-    """Return whether no program has changed a file since its stat result was `known`, or has it open for writing.
+    """Return whether a file is as in its stat result `known`, and no program has it open for writing.
 
-    A hard link that was made since has changed its ctime. A copy is read in any case.
+    A hard link that was made since then has changed the file's ctime. A copy is read in any case.
     """
     if how == "copy" or is_open_for_writing(descriptor):
         return False

@@ -16,7 +16,7 @@ _LOOK_EVERY_S = 1.0
 
 
 class Visitor(Protocol):
-    """A connection, as IdleConnections needs it; `client` is whose it is."""
+    """A connection, as IdleConnections needs it; `client` identifies its client."""
 
     client: str
 

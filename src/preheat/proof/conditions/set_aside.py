@@ -75,7 +75,7 @@ def set_aside(
 def put_back(journals: Path) -> tuple[PutBack, ...]:
     """Put back the files that killed processes left aside, by their journals.
 
-    Nothing is lost of what has been written in their places since: it may be the user's, and is kept.
+    A file that was written in the place of one since then may be the user's, and is kept under another name.
     """
     found: list[PutBack] = []
     for journal in sorted(journals.glob(f"{KEPT}*.json")):

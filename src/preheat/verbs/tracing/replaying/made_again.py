@@ -1,4 +1,4 @@
-"""Made again: find by replay which made needs an app can start without, as it makes them itself; bounded."""
+"""Made again: find by a few replays which `made` needs an app makes again by itself at each start."""
 
 from collections.abc import Collection
 from dataclasses import replace

@@ -35,9 +35,9 @@ INTERRUPTED = "interrupted"
 class ReplaySetting:
     """What a replay is made of: the library, the layouts by kind and ways to link, the user's environment and home.
 
-    `watch`: when the app is ready, and its first use. `enough_s`: for how long to use the app, if a user stopped its
-    traced start by hand, or to run it, if it has no ready probe; None until the first use ends, or the app. `unsafe`:
-    what the library as the app's hub does with unsafe files.
+    `watch`: when the app is ready, and its first use. `enough_s`: how many seconds to let the app run, if a user
+    stopped its traced start by hand or it has no ready probe; None to run it until the first use ends, or the app does.
+    `unsafe`: how the local hub handles unsafe files.
     """
 
     library: Library
