@@ -26,7 +26,7 @@ lock-dev: setup ## pin what developers need anew, with hashes, in requirements-d
 
 translations: setup ## put new messages into the catalogues in src/preheat/locale, and compile them
 	@mkdir -p build
-	$(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --output build/preheat.pot src
+	PYTHONPATH=docs $(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --output build/preheat.pot src
 	$(BIN)/pybabel --quiet update --domain preheat --input-file build/preheat.pot --output-dir src/preheat/locale \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	$(BIN)/pybabel --quiet compile --domain preheat --directory src/preheat/locale

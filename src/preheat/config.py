@@ -98,6 +98,13 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     )
 
 
+def language(environ: Mapping[str, str] | None = None) -> str:
+    """Return the language of the user's messages, `en` or `zh`, by the first of LC_ALL, LC_MESSAGES and LANG."""
+    env = os.environ if environ is None else environ
+    chosen = env.get("LC_ALL") or env.get("LC_MESSAGES") or env.get("LANG") or ""
+    return "zh" if chosen.lower().startswith("zh") else "en"
+
+
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     """Return the proxy settings. The lower-case variable takes precedence, even if it is empty.
 

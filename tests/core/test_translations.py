@@ -10,6 +10,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from preheat.cli.help_texts import reword_help
 from preheat.cli.parser import parser
 from preheat.core.translations import ENGLISH, LANGUAGES, LOCALE, catalogue
 
@@ -21,13 +22,19 @@ TRANSLATED = [language for language in LANGUAGES if language != ENGLISH]
 
 @pytest.fixture(scope="module")
 def extracted() -> Catalog:
-    """Return all texts that the code and the templates mark for translation."""
+    """Return all texts that the code and the templates mark for translation, and those of --help."""
     texts = Catalog()
     for pattern, method in (("*.py", "python"), ("*.html", "jinja2")):
         for path in (ROOT / "src/preheat").rglob(pattern):
             if MARKED.search(path.read_text(encoding="utf-8")):
                 for _, text, _, _ in extract_from_file(method, path):
                     texts.add(text)
+
+    def kept(text: str) -> str:
+        texts.add(text)
+        return text
+
+    reword_help(parser(), kept)
     return texts
 
 

@@ -46,6 +46,8 @@ def _run(words: list[str]) -> int:
         words = arrange(words, VERBS)
         form = parser(words[0])
         words, command = _understand(words, form)
+        if not {"-h", "--help"}.isdisjoint(words):
+            _translate(form)
         options = form.read(words)
     except PreheatError as error:
         from preheat.cli.output.console import console
@@ -63,6 +65,18 @@ def _run(words: list[str]) -> int:
     gc.freeze()
     gc.enable()
     return dispatch(options, run)
+
+
+def _translate(form: Parser) -> None:
+    """Translate the help to the user's language."""
+    from preheat.config import language
+    from preheat.core.translations import ENGLISH
+
+    spoken = language()
+    if spoken != ENGLISH:
+        from preheat.cli.help_texts import translate_help
+
+        translate_help(form, spoken)
 
 
 def _understand(words: list[str], form: Parser) -> tuple[list[str], list[str]]:

@@ -28,7 +28,12 @@ from preheat.core.errors import UsageError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises UsageError; that of the whole command line has those of the verbs in `verbs`."""
+    """A parser that raises UsageError; that of the whole command line has those of the verbs in `verbs`.
+
+    `layout` formats its help.
+    """
+
+    layout: type[argparse.HelpFormatter] = argparse.RawDescriptionHelpFormatter
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": _draft, **settings})
@@ -36,12 +41,12 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help, as wide as the terminal."""
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        self.formatter_class = self.layout
         return super().format_help()
 
     def format_usage(self) -> str:
         """Return the usage, as wide as the terminal."""
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        self.formatter_class = self.layout
         return super().format_usage()
 
     def error(self, message: str) -> NoReturn:
