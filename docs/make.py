@@ -7,14 +7,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import chinese
+from draw_life import lives
 from draw_start import pictures
 from fold_apps import fold_apps
 from programs import programs
 from tree import architecture, modules
 
+from preheat.cli.help_texts import translate_help
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
 from preheat.core import errors
+from preheat.core.translations import CHINESE, ENGLISH
 from preheat.proof.report.json_figures import schema
 from preheat.recipes.offline_env import KNOWN, SWITCHES
 
@@ -49,6 +53,12 @@ ERRORS = """\
 Sorted by cause. With `--json`, an error's `kind` is the name in the second column.
 """
 
+STATUSES = ("| status | kind | when |", "|---|---|---|", "| 0 | | done |")
+ENDS = (
+    "| 130 | | interrupted with Ctrl-C; temporary files are removed, and the hint names what is kept |",
+    "| 143 | | the same by SIGTERM; `mirror` stops gracefully after either signal, and ends with 0 |",
+    "| 128 + N | | `run` only: signal N asked it to stop its app (143: SIGTERM) |",
+)
 RUN = """
 `run` ends with 0 if the app ended with 0. If the app ended otherwise, it is restarted; if no restart is
 left, or the app was never ready, or could not be started, that is an `AppError`. A traceback is a bug in preheat, with
@@ -70,6 +80,8 @@ Python packages that preheat uses read more variables. `XDG_DATA_HOME` moves the
 library that cannot be written, notes of running apps and mirrors, journals of files that a proof has moved or
 [fold](fold.md) has replaced by links, and the hashes that `fold` remembers. `NO_COLOR`, `FORCE_COLOR`, `TERM` and
 `COLUMNS` describe the terminal.
+
+`LC_ALL`, `LC_MESSAGES` and `LANG` select the language of `--help`: English or Chinese.
 
 Some verbs read more: `pull` the caches that `HF_HUB_CACHE`, `MODELSCOPE_CACHE` and `TORCH_HOME` name; `run`, `prove`,
 `doctor` and `serve-config systemd` the CRIU of [memory snapshots](memory-snapshots.md) that `PREHEAT_CRIU` names;
@@ -160,23 +172,36 @@ def main() -> int:
     return 0
 
 
+def other_language(name: str, language: str) -> tuple[str, str]:
+    """Return the line that leads to the same page in the other language."""
+    if language == CHINESE:
+        return f"[English](../{name}) · **简体中文**", ""
+    return f"**English** · [简体中文](zh-CN/{name})", ""
+
+
 # ---- cli.md
 
 
-def cli() -> Iterator[str]:
-    whole = parser()
-    yield from ("# The command line", "", str(whole.description), "")
-    yield CLI
+def cli(language: str = ENGLISH) -> Iterator[str]:
+    whole, chinese_too = parser(), language == CHINESE
+    if chinese_too:
+        translate_help(whole, CHINESE)
+    yield from ("# 命令行" if chinese_too else "# The command line", "", *other_language("cli.md", language))
+    yield from (str(whole.description), "", chinese.CLI if chinese_too else CLI)
     [verbs] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
-    [everywhere] = [group for group in next(iter(verbs.choices.values()))._action_groups if group.title == "everywhere"]
-    yield from ("## Everywhere", "", *options(everywhere._group_actions), "")
+    groups = next(iter(verbs.choices.values()))._action_groups
+    [everywhere] = [group for group in groups if "library" in {action.dest for action in group._group_actions}]
+    yield from ("## 通用选项" if chinese_too else "## Everywhere", "")
+    yield from (*options(everywhere._group_actions, language), "")
     shared = {action.dest for action in everywhere._group_actions}
     for name, verb in verbs.choices.items():
         own = [action for action in verb._actions if action.dest not in shared]
         yield from (f"## preheat {name}", "", str(verb.description), "", "```console", f"$ {usage(verb)}", "```", "")
-        yield from (*options(own), *([""] if own else []), "For example:", "")
+        yield from (*options(own, language), *([""] if own else []), "例如：" if chinese_too else "For example:", "")
         yield "```console"
-        yield from (re.sub(r"\s{3,}", "   # ", f"$ {line.strip()}") for line in str(verb.epilog).splitlines()[1:])
+        # What continues a line is indented further.
+        lines = (line for line in str(verb.epilog).splitlines()[1:])
+        yield from (one if one[2:3] == " " else re.sub(r"\s{3,}", "   # ", f"$ {one[2:]}") for one in lines)
         yield from ("```", "")
 
 
@@ -197,63 +222,70 @@ def value(action: argparse.Action) -> str:
     return str(action.metavar or "{" + "|".join(action.choices or ()) + "}")
 
 
-def options(actions: list[argparse.Action]) -> Iterator[str]:
+def options(actions: list[argparse.Action], language: str) -> Iterator[str]:
     actions = [action for action in actions if not isinstance(action, argparse._HelpAction)]
     if actions:
-        yield from ("| word | means |", "|---|---|")
+        yield from ("| 写法 | 含义 |" if language == CHINESE else "| word | means |", "|---|---|")
     for action in actions:
         said = value(action).replace("|", "\\|")
         after = "" if action.nargs == 0 else f" [{said}]" if action.nargs == "?" else f" {said}"
         names = [f"`{name}{after}`" for name in action.option_strings] or [f"`{said}`"]
-        yield f"| {', '.join(names)} | {(action.help or '') % {'default': action.default}} |"
+        means = (action.help or "") % {"default": action.default}
+        yield f"| {('、' if language == CHINESE else ', ').join(names)} | {means} |"
 
 
 # ---- exit-codes.md
 
 
-def exit_codes() -> Iterator[str]:
-    yield from ("# Exit statuses and errors", "")
-    yield ERRORS
-    yield from ("| status | kind | when |", "|---|---|---|", "| 0 | | done |")
-    yield from sorted(rows(errors.PreheatError), key=lambda row: int(row.split("|")[1]))
-    yield "| 130 | | interrupted with Ctrl-C; temporary files are removed, and the hint names what is kept |"
-    yield "| 143 | | the same by SIGTERM; `mirror` stops gracefully after either signal, and ends with 0 |"
-    yield "| 128 + N | | `run` only: signal N asked it to stop its app (143: SIGTERM) |"
-    yield RUN
+def exit_codes(language: str = ENGLISH) -> Iterator[str]:
+    chinese_too = language == CHINESE
+    yield from ("# 退出码和错误" if chinese_too else "# Exit statuses and errors", "")
+    yield from (*other_language("exit-codes.md", language), chinese.ERRORS if chinese_too else ERRORS)
+    yield from (("| 状态 | kind | 什么时候 |", "|---|---|---|", "| 0 | | 完成 |") if chinese_too else STATUSES)
+    yield from sorted(rows(errors.PreheatError, language), key=lambda row: int(row.split("|")[1]))
+    yield from (chinese.ENDS if chinese_too else ENDS)
+    yield chinese.RUN if chinese_too else RUN
 
 
-def rows(kind: type[errors.PreheatError], depth: int = 0) -> Iterator[str]:
+def rows(kind: type[errors.PreheatError], language: str, depth: int = 0) -> Iterator[str]:
     when = (kind.__doc__ or "").splitlines()[0].partition(". ")[0].rstrip(".")
     if kind is errors.PreheatError:
         when = "any other error"
-    yield f"| {kind.exit_status} | {'· ' * (depth - 1)}`{kind.__name__}` | {when[0].lower()}{when[1:]} |"
+    when = chinese.WHEN[kind.__name__] if language == CHINESE else f"{when[0].lower()}{when[1:]}"
+    yield f"| {kind.exit_status} | {'· ' * (depth - 1)}`{kind.__name__}` | {when} |"
     for more in kind.__subclasses__():
-        yield from rows(more, depth + 1)
+        yield from rows(more, language, depth + 1)
 
 
 # ---- config.md
 
 
-def config() -> Iterator[str]:
-    yield from ("# The environment", "")
-    yield READ
-    yield from (f"| `{name}` | {means} |" for name, means in VARIABLES.items())
-    yield SET
+def config(language: str = ENGLISH) -> Iterator[str]:
+    chinese_too = language == CHINESE
+    yield from ("# 环境变量" if chinese_too else "# The environment", "", *other_language("config.md", language))
+    yield chinese.READ if chinese_too else READ
+    for name, means in VARIABLES.items():
+        yield f"| `{name}` | {chinese.VARIABLES[name] if chinese_too else means} |"
+    yield chinese.SET if chinese_too else SET
     yield from (f"| `{name}` | `{value}` |" for name, value in SWITCHES.items())
-    yield PROVE
+    yield chinese.PROVE if chinese_too else PROVE
 
 
 # ---- offline.md
 
 
-def offline() -> Iterator[str]:
-    yield from ("# Switches that keep libraries offline", "")
-    yield OFFLINE
-    yield from ("| variable | library | stops | read in |", "|---|---|---|---|")
+def offline(language: str = ENGLISH) -> Iterator[str]:
+    chinese_too = language == CHINESE
+    yield "# 让各个库保持离线的开关" if chinese_too else "# Switches that keep libraries offline"
+    yield from ("", *other_language("offline.md", language), chinese.OFFLINE if chinese_too else OFFLINE)
+    heads = "| 变量 | 库 | 切断什么 | 在哪里读 |" if chinese_too else "| variable | library | stops | read in |"
+    yield from (heads, "|---|---|---|---|")
     for one in KNOWN:
         file, _, release = one.source.rpartition(", ")
-        yield f"| `{one.name}={one.value}` | {one.library} | {one.stops} | `{file}` of {release} |"
-    yield NO_SWITCH
+        stops = chinese.STOPS[one.stops] if chinese_too else one.stops
+        place = f"{release} 的 `{file}`" if chinese_too else f"`{file}` of {release}"
+        yield f"| `{one.name}={one.value}` | {one.library} | {stops} | {place} |"
+    yield chinese.NO_SWITCH if chinese_too else NO_SWITCH
 
 
 # ---- proof-schema.json
@@ -269,12 +301,18 @@ DOCUMENTS = {
     "config.md": config,
     "offline.md": offline,
     "proof-schema.json": proof_schema,
+    "zh-CN/cli.md": lambda: cli(CHINESE),
+    "zh-CN/exit-codes.md": lambda: exit_codes(CHINESE),
+    "zh-CN/config.md": lambda: config(CHINESE),
+    "zh-CN/offline.md": lambda: offline(CHINESE),
     "tree.md": modules,
     "ARCHITECTURE.md": architecture,
     "trace.md": programs,
     "fold.md": fold_apps,
     "pictures/start.svg": lambda: iter([pictures()["start.svg"]]),
     "pictures/start.zh-CN.svg": lambda: iter([pictures()["start.zh-CN.svg"]]),
+    "pictures/life.svg": lambda: iter([lives()["life.svg"]]),
+    "pictures/life.zh-CN.svg": lambda: iter([lives()["life.zh-CN.svg"]]),
 }
 
 if __name__ == "__main__":
