@@ -167,6 +167,10 @@ def _hint(app: App, outcome: Outcome) -> str:
         if any(f" by {program} " in outcome.reason for program in _PUBLISHERS):
             return "a container publishes that port; its name: podman ps, or docker ps; to stop it: podman stop NAME"
         return "stop that process, or choose another port for the app"
+    if " cannot import " in outcome.reason:
+        return (
+            "start it with the Python of its own environment, as in .venv/bin/python app.py, or install what it lacks"
+        )
     if "cannot be started: " in outcome.reason:
         from preheat.guard.process.program_file import HINT
 

@@ -203,3 +203,12 @@ def test_jitter_only_shortens_a_wait_and_by_at_most_its_share(
 def test_without_a_limit_restarts_are_never_used_up() -> None:
     assert not RestartPolicy(max_restarts=-1).used_up(10**6)
     assert RestartPolicy(max_restarts=2).used_up(2)
+
+
+def test_a_lasting_failure_ends_the_first_start_up_only() -> None:
+    lasting = LifeSigns(alive=False, status=1, lasting=True)
+    first = live(RestartPolicy(), [(0.0, alive()), (1.0, lasting)])
+    assert (starts(first), first[-1][1].state) == (1, "fatal")
+    assert first[-1][1].detail == "ended with status 1; a restart would end in the same way"
+    upgraded = [(0.0, alive()), (1.0, alive(ready=True)), (1.0, dead(-9)), (60.0, dead(1)), (1.0, lasting)]
+    assert live(RestartPolicy(), upgraded)[-1][1].state == "backoff"

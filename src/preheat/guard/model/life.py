@@ -16,8 +16,9 @@ class RestartPolicy(NamedTuple):
     The back-off doubles from `backoff_s` to `backoff_at_most_s`, shortened by a random part of at most `jitter`, so
     apps that crashed together do not restart together. The restart count is reset once the app has been ready for
     `steady_after_s` without interruption; a negative `max_restarts` means no limit. After `same_failures` consecutive
-    start-ups that failed in the same way, the guard gives up, however many restarts are left. A ready app whose probe
-    then fails for `hang_after_s` (0: never) is stopped and restarted; it is probed every `ask_every_s`.
+    start-ups that failed in the same way, the guard gives up, however many restarts are left; it does so at once after
+    a first start-up that no restart can change. A ready app whose probe then fails for `hang_after_s` (0: never) is
+    stopped and restarted; it is probed every `ask_every_s`.
     """
 
     ready_within_s: float = 600.0
@@ -45,7 +46,8 @@ class LifeSigns(NamedTuple):
     """One observation of the app.
 
     If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `end_kind` a
-    text that is equal for ends of the same kind. If no process could be started, `cannot_start` is the reason.
+    text that is equal for ends of the same kind; `lasting`: a restart would end in the same way. If no process could be
+    started, `cannot_start` is the reason.
     `silent_s` is how long the app has not responded, in seconds from when a response was due. `spare`: a standby
     instance is ready. `idle`: no client uses the app, and its memory is saved. `wanted`: a client waits for an idle
     app. `chance` is a random number between 0 and 1, for the jitter.
@@ -57,6 +59,7 @@ class LifeSigns(NamedTuple):
     cannot_start: str = ""
     cause: str = ""
     end_kind: str = ""
+    lasting: bool = False
     silent_s: float = 0.0
     spare: bool = False
     idle: bool = False
@@ -68,7 +71,8 @@ class Life(NamedTuple):
     """The app's state, when it was entered (for running: since when it is ready without interruption), and why.
 
     `restarts` counts the restarts since the app was last steady, `starts` all starts; `until` is the end of a back-off.
-    The last `failures` starts failed before the app was ready, all with the same `end_kind`.
+    The last `failures` starts failed before the app was ready, all with the same `end_kind`. `was_ready`: one of the
+    starts was ready.
     """
 
     state: State = "stopped"
@@ -79,6 +83,7 @@ class Life(NamedTuple):
     until: float = 0.0
     failures: int = 0
     end_kind: str = ""
+    was_ready: bool = False
 
     @property
     def over(self) -> bool:
@@ -109,7 +114,8 @@ def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> t
     if life.state == "running":
         return (life if signs.ready else life._replace(since=now)), "nothing"
     if signs.ready:
-        return life._replace(state="running", since=now, detail=f"ready after {now - life.since:.1f} s"), "nothing"
+        detail = f"ready after {now - life.since:.1f} s"
+        return life._replace(state="running", since=now, detail=detail, was_ready=True), "nothing"
     if now - life.since >= patience.ready_within_s:
         detail = f"not ready within {patience.ready_within_s:g} s"
         return life._replace(state="fatal", since=now, detail=detail), "stop"
@@ -135,6 +141,10 @@ def _ended(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) ->
         # Status 0 means that the app chose to end, ready or not; with no restarts allowed, any exit is final.
         return life._replace(state="stopped", since=now, detail=ending), "nothing"
     if life.state == "starting":
+        if signs.lasting and not life.was_ready:
+            # An app that was ready once has all that it needs: it may be missing for the time of an upgrade.
+            detail = f"{ending}; a restart would end in the same way"
+            return life._replace(state="fatal", since=now, detail=detail), "nothing"
         alike = life.failures + 1 if signs.end_kind and signs.end_kind == life.end_kind else 1
         life = life._replace(failures=alike, end_kind=signs.end_kind)
         if signs.end_kind and alike >= patience.same_failures:

@@ -16,6 +16,11 @@ _KNOWN = (
         r"cannot import name '(\w+)' from '([\w.]+)'",
         "{1} has no {0}: the app requires another version",
     ),
+    (
+        r"([^:\s]+): command not found$|^\S*sh: \d+: ([^:\s]+): not found$|^\S*env: \W?([^:\s]+?)\W?: No such file or",
+        "there is no program {0} in its PATH",
+    ),
+    (r"can't open file '(.+)': \[Errno 2\]", "there is no file {0}"),
     (r"[Aa]ddress already in use|Cannot find empty port", "its port is already in use"),
     (r"Too many open files", "it reached the limit of open files: ulimit -n"),
     (r"Cannot allocate memory|MemoryError|DefaultCPUAllocator: can't allocate", "not enough memory"),
@@ -34,6 +39,21 @@ _KNOWN = (
     (r"PermissionError|Permission denied", "permission denied for a file or device"),
 )
 _CHANGING = r"0x[0-9a-fA-F]+|\d+"
+# Last errors that a restart cannot change, with the exit statuses that go with them: Python's own, and argparse's.
+_LASTING = (
+    (1, r"(?:\w+\.)*ModuleNotFoundError: |\S*python[\d.]*: (?:No module named|Error while finding module)"),
+    (1, r"ImportError: (?:cannot import name |.*cannot open shared object file)"),
+    (1, r"(?:SyntaxError|IndentationError|TabError): "),
+    (2, r"\S*python[\d.]*: can't open file "),
+    (
+        2,
+        r".*: error: (?:unrecognized arguments|the following arguments are required|argument .*: (?:invalid|expected))",
+    ),
+)
+# Shells end so for a program that does not exist, or that they cannot execute: exec(1p).
+_NOT_FOUND, _NOT_EXECUTED = 127, 126
+# A process that started the one that failed only reports that, after the error itself.
+_PASSED_ON = re.compile(r"\s|$|Traceback \(most recent call last\):$|subprocess\.CalledProcessError: ")
 
 
 def diagnose(tail: tuple[str, ...], python: str = "") -> str:
@@ -45,8 +65,19 @@ def diagnose(tail: tuple[str, ...], python: str = "") -> str:
         for pattern, meaning in _KNOWN:
             found = re.search(pattern, line)
             if found:
-                return meaning.format(*found.groups(), of=f" ({python})" if python else "")
+                return meaning.format(*filter(None, found.groups()), of=f" ({python})" if python else "")
     return ""
+
+
+def is_lasting(status: int, tail: tuple[str, ...]) -> bool:
+    """Return whether an app that ended with `status` lacks a module or a program, or was called wrongly.
+
+    Only the last error of its output counts: an app may report a missing module and go on without it.
+    """
+    last = next((line for line in reversed(tail) if not _PASSED_ON.match(line)), "")
+    if status in (_NOT_FOUND, _NOT_EXECUTED):
+        return not re.search("busy", last, re.IGNORECASE)  # a file that is being written
+    return any(status == its_status and re.match(pattern, last) for its_status, pattern in _LASTING)
 
 
 def end_kind(ending: str, tail: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from preheat.guard.probes.probe_loop import ProbeLoop
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Output, Process
-from preheat.guard.supervise.diagnosis import diagnose, end_kind
+from preheat.guard.supervise.diagnosis import diagnose, end_kind, is_lasting
 
 if TYPE_CHECKING:
     from preheat.guard.memory_snapshot.restore import Restorable
@@ -77,7 +77,10 @@ class Instance:
         if not cause and self._closed is not None:
             cause = f"none of its processes listens on port {self._port_of_probe()} any more"
         alike = end_kind(describe_exit(status, cause), tail)
-        return LifeSigns(alive=False, status=status, cause=cause, end_kind=alike, spare=spare, chance=chance)
+        lasting = is_lasting(status, tail)
+        return LifeSigns(
+            alive=False, status=status, cause=cause, end_kind=alike, lasting=lasting, spare=spare, chance=chance
+        )
 
     def _python(self) -> str:
         """Return the path of the interpreter, if the command begins with one."""
