@@ -4,7 +4,11 @@ import os
 import socket
 from collections.abc import Iterator
 
+import pytest
+
+from preheat.guard.kernel import ports
 from preheat.guard.kernel.ports import AppPorts, port_of_others
+from preheat.guard.kernel.process_tree import name
 
 
 class _LastLook(set[int]):
@@ -31,12 +35,22 @@ def test_processes_are_searched_only_when_a_socket_begins_to_listen() -> None:
         searches.append(1)
         return {os.getpid()}
 
-    ports = AppPorts(pids)
-    ports.now()
+    app_ports = AppPorts(pids)
+    app_ports.now()
     before = len(searches)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert all(port in ports.now() for _ in range(10))
+        assert all(port in app_ports.now() for _ in range(10))
         # Other programs of this machine may have begun to listen as well.
         assert before < len(searches) <= before + 5
-    assert port not in ports.now()
+    assert port not in app_ports.now()
+
+
+def test_listening_sockets_are_the_same_by_netlink_and_from_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, inode = server.getsockname()[1], os.fstat(server.fileno()).st_ino
+        assert ports.listening()[f"socket:[{inode}]"] == port
+        monkeypatch.setattr(ports._Dump, "works", False)
+        assert ports.listening()[f"socket:[{inode}]"] == port
+        with server.dup() as other:
+            assert ports.port_taken(other.getsockname()[1]) == ports.Holder(port, os.getpid(), name(os.getpid()))

@@ -10,6 +10,7 @@ from typing import Self
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.peak_memory import high_water
+from preheat.guard.kernel.ports import listening
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.start import proc_stats
 from preheat.proof.start.folder_growth import FolderGrowth
@@ -62,7 +63,7 @@ class Observer:
         self.seen = ResourceUse()
         self._main, self._began, self._subject = main, began, subject
         self._family: list[int] = [main()]
-        self._listened = proc_stats.listening()
+        self._listened = frozenset(listening())
         self._video_before = subject.gpus.used if subject.gpus else None
         self._growth = subject.growth
         self._born = time.time() - (time.monotonic() - began)
@@ -127,8 +128,8 @@ class Observer:
 
     def _sockets(self) -> None:
         if self.seen.listening_s is None:
-            now, listening = time.monotonic(), proc_stats.listening()
-            new = listening - self._listened
+            now, sockets = time.monotonic(), frozenset(listening())
+            new = sockets - self._listened
             if new and proc_stats.holds_socket(self._family, new):
                 self.seen.listening_s = now - self._began
             self._listened |= new

@@ -9,7 +9,6 @@ from pathlib import Path
 from preheat.guard.kernel.process_tree import mapped_paths
 
 _PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted after the name
-_LISTENS = "0A"
 _NO_FILES = ("/dev/null", "/dev/pts/", "/dev/tty", "/dev/nvidia", "/proc/", "/sys/")
 
 
@@ -39,17 +38,9 @@ def major_faults(pids: Iterable[int]) -> int:
     return faults
 
 
-def listening() -> frozenset[str]:
-    """Return the inodes of all listening TCP sockets (proc_pid_net(5))."""
-    lines = (_read("/proc/net/tcp") + _read("/proc/net/tcp6")).splitlines()
-    rows = (line.split() for line in lines)
-    return frozenset(row[9] for row in rows if len(row) > 9 and row[3] == _LISTENS)
-
-
-def holds_socket(pids: Iterable[int], inodes: frozenset[str]) -> bool:
-    """Return whether one of these processes has one of these sockets open."""
-    names = {f"socket:[{inode}]" for inode in inodes}
-    return any(target in names for pid in pids for target in _open_files(pid).values())
+def holds_socket(pids: Iterable[int], sockets: frozenset[str]) -> bool:
+    """Return whether one of these processes has one of these sockets open, named as the links in /proc/PID/fd."""
+    return any(target in sockets for pid in pids for target in _open_files(pid).values())
 
 
 def files_in_use(pids: Iterable[int]) -> tuple[set[str], set[str]]:
