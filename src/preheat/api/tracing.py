@@ -15,6 +15,7 @@ from preheat.recipes.app_port import at_port
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull_sources import resolve
+from preheat.verbs.tracing.lost_hub import HubFailures
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.replaying.replay_again import replay_again
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
@@ -76,9 +77,11 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     if not command or not command[0]:
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
 
+    failures = HubFailures()
+
     def serve(on_event: Listener) -> Server:
         words = [f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]]
-        behind = read_upstreams(words, {}, session.network_settings(CONNECTIONS))
+        behind = [*map(failures.watched, read_upstreams(words, {}, session.network_settings(CONNECTIONS)))]
         # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
         patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
         options = MirrorOptions(patience=patience, by="", unsafe=session.settings.unsafe_files)
@@ -94,7 +97,12 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     home = session.config.home
     options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, session.secrets)
     options = replace(
-        options, home=home, overlay=terms.overlay, replay=terms.replay, unsafe=session.settings.unsafe_files
+        options,
+        home=home,
+        overlay=terms.overlay,
+        replay=terms.replay,
+        unsafe=session.settings.unsafe_files,
+        failures=failures,
     )
     options = replace(options, intercept=session.transport if terms.intercept else None)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"

@@ -144,9 +144,10 @@ class HumanConsole:
     def error(self, error: PreheatError) -> None:
         """See Console."""
         self._line.end()
-        self._say(error.message, at=0, first="preheat:", style="bold red")
+        # The app's last output comes first, so that the cause is in the last lines, also after a long traceback.
         for line in error.tail if isinstance(error, AppError) else ():
             self._say(f"   | {line}", at=0)
+        self._say(error.message, at=0, first="preheat:", style="bold red")
         if error.hint:
             self._say(error.hint, at=0, first="   hint:", style="bold")
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from preheat.guard.process.process import CannotStart, Output, Process
 from preheat.guard.witness.connections import Witness
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.start.import_times import ImportLog, read_notes
+from preheat.proof.start.lost_host import LostHost, lost_host
 from preheat.proof.start.memory_cgroup import MemoryCgroup
 from preheat.proof.start.observer import ObservedResources, Observer, ResourceUse
 from preheat.proof.start.timeline import Span
@@ -30,6 +31,7 @@ _GLANCE_S = 0.02
 _TELL_EVERY_S = 10.0
 _LISTEN_S = 0.25
 _OUTPUT_TAIL = 16_384  # bytes
+_LAST_LINES = 20
 _QUIET = Output(stdout=None, stderr=None)
 
 
@@ -182,17 +184,38 @@ def await_ready(app: App, process: Process, deadline: float, tell: Callable[[flo
         if others:
             raise AppError(str(others[0]), hint="stop that process, or choose another port for the app")
         if not process.alive():
-            reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
-            raise AppError(reason, hint="its last output is above", tail=process.tail.lines(20))
+            raise never_ready(process)
         if time.monotonic() > deadline:
             raise AppError(
-                "the app was not ready in time", hint="allow more time: --ready-within 1h", tail=process.tail.lines(20)
+                "the app was not ready in time",
+                hint="allow more time: --ready-within 1h",
+                tail=process.tail.lines(_LAST_LINES),
             )
         time.sleep(_GLANCE_S)
 
 
+def never_ready(process: Process, lost: Callable[[Sequence[str]], LostHost | None] = lost_host) -> AppError:
+    """Return the error for an app that ended before it was ready; `lost` returns the host for which it did, if any."""
+    return failed(f"the app was never ready: it {describe_exit(process.status or 0)}", "", process.tail.lines(), lost)
+
+
+def failed(
+    reason: str, hint: str, output: Sequence[str], lost: Callable[[Sequence[str]], LostHost | None] = lost_host
+) -> AppError:
+    """Return the error for an app that failed, with the host that `lost` finds for its output, and what helps then."""
+    host, tail = lost(output), tuple(output[-_LAST_LINES:])
+    if host is None:
+        return AppError(reason, hint=hint or "the last lines of its output are above", tail=tail)
+    return AppError(f"{reason}; {host}", hint=host.hint, tail=tail)
+
+
 def use_once(
-    command: list[str], app: App, within_s: float, process: Process, stopped: Callable[[], bool] = lambda: False
+    command: list[str],
+    app: App,
+    within_s: float,
+    process: Process,
+    stopped: Callable[[], bool] = lambda: False,
+    lost: Callable[[Sequence[str]], LostHost | None] = lost_host,
 ) -> None:
     """Run a command that uses the app, with the app's environment and folder, until it ends or `stopped` returns True.
 
@@ -216,12 +239,17 @@ def use_once(
         if stopped():
             return
         if not ended:
-            raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
+            raise AppError(
+                "the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(_LAST_LINES)
+            )
         if using.returncode != 0:
             size = errors.seek(0, os.SEEK_END)
             errors.seek(max(0, size - _OUTPUT_TAIL))
             last = errors.read().decode(errors="replace").splitlines()[-10:]
-            raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
+            # The app may have reported the cause, and the command only that the app failed.
+            host = lost(process.tail.lines()) or lost(last)
+            reason = f"the app's first use failed; {host}" if host else "the app's first use failed"
+            raise AppError(reason, hint=host.hint if host else by_hand, tail=(*process.tail.lines(10), *last))
 
 
 def _wait_for_end(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:

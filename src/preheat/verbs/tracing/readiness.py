@@ -3,18 +3,18 @@
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, Noted
 from preheat.guard.kernel.ports import AppPorts, Holder
 from preheat.guard.model.app import App
-from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.probes.probes import Probe
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Process
-from preheat.proof.start.trial import read_first, use_once
+from preheat.proof.start.lost_host import LostHost, lost_host
+from preheat.proof.start.trial import never_ready, read_first, use_once
 
 _GLANCE_S = 0.1
 _NO_PAGE_S, _SILENT_S = 3.0, 60.0
@@ -49,12 +49,21 @@ class Wanted:
     forget: Callable[[], None] = lambda: None
 
 
+Losing = Callable[[Sequence[str]], LostHost | None]
+
+
 def await_ready(
-    process: Process, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
+    process: Process,
+    watch: TraceWatch,
+    began: float,
+    on_event: Listener,
+    stopped: Callable[[], bool],
+    lost: Losing = lost_host,
 ) -> tuple[str, float | None]:
     """Wait until the app is ready or exits with status 0; return the probe and the seconds, None if it exited.
 
-    `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time.
+    `began` is in seconds of time.monotonic. Raise AppError if the app fails or is not ready in time; `lost` returns the
+    host for which it failed, from its output.
     """
     known = _probe(watch.ready, process) if watch.ready else None
     ports, listening = AppPorts(process.pids), dict[int, float]()
@@ -66,11 +75,7 @@ def await_ready(
             on_event(Noted("the command", "ended with status 0; the processes that it left running are observed"))
         if not process.alive():
             if process.status:
-                raise AppError(
-                    f"the app was never ready: it {describe_exit(process.status)}",
-                    hint="the last lines of its output are above",
-                    tail=process.tail.lines(20),
-                )
+                raise never_ready(process, lost)
             return watch.ready, None
         ready = watch.ready if known is not None and known.ready() else ""
         if known is None:
@@ -127,10 +132,12 @@ def _answer(port: int) -> str:
     return f"responds with {found[1].decode()}" if found else "is no page"
 
 
-def use_app(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
+def use_app(
+    watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool], lost: Losing = lost_host
+) -> None:
     """Use the app once. Ignore failures after the user has stopped it."""
     try:
-        use_once(read_first(watch.first), app, watch.within_s, process, stopped)
+        use_once(read_first(watch.first), app, watch.within_s, process, stopped, lost)
     except AppError:
         if not stopped():
             raise

@@ -28,6 +28,7 @@ from preheat.verbs.placing.free_places import permission_for
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.intercept import intercept
 from preheat.verbs.tracing.keep import keep, note_unread
+from preheat.verbs.tracing.lost_hub import HubFailures
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.recipe_files import RecipeFiles, verified_as
@@ -55,6 +56,7 @@ class TraceOptions:
     `home`: the user's home folder. `intercept`: what an intercepting proxy forwards requests with, None for no such
     proxy. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see MirrorOptions.
+    `failures`: collects those of the hubs behind the mirror.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class TraceOptions:
     overlay: bool = False
     replay: bool = True
     unsafe: str = "warn"
+    failures: HubFailures = field(default_factory=HubFailures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def _observed(
     on_event: Listener,
 ) -> tuple[ObservedStart, Observed, tuple[str, ...]]:
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
-    recorder, environ = Recorder(on_event), app.env or {}
+    recorder, environ = Recorder(on_event, terms.failures), app.env or {}
     caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
     with contextlib.ExitStack() as until:
         covered = bench.how == OVERLAY

@@ -22,12 +22,14 @@ from preheat.guard.witness.strace import STRACE, Strace
 from preheat.library.small_files import read_small
 from preheat.proof.start.import_times import read_notes as read_imports
 from preheat.proof.start.import_times import sum_up
+from preheat.proof.start.lost_host import LostHost
 from preheat.proof.start.timeline import Imports
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
 from preheat.recipes.places import start_places
 from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.lost_hub import HubFailures
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
 from preheat.verbs.tracing.traced_caches import TracedCaches
 
@@ -72,9 +74,10 @@ class ObservedStart:
 
 @dataclass(slots=True)
 class Recorder:
-    """Collects the mirror's responses, and forwards all other events."""
+    """Collects the mirror's responses, and forwards all other events. `failures`: of the hubs behind the mirror."""
 
     on_event: Listener
+    failures: HubFailures = field(default_factory=HubFailures)
     answered: list[Answered] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
@@ -93,6 +96,10 @@ def traced_start(
     `wanted` reports whether the user wants to end earlier. Raise AppError if the app fails or is not ready in time.
     """
     stopped = wanted.stopped
+
+    def lost(tail: Sequence[str]) -> LostHost | None:
+        return recorder.failures.lost(tail, recorder.answered, noted(workplace))
+
     notes = workplace / "notes"
     notes.mkdir(parents=True, exist_ok=True)
     used_at, own_ports = None, frozenset[int]()
@@ -110,14 +117,14 @@ def traced_start(
         raise AppError(str(error), hint=error.hint or "is the command right?") from error
     held.append(process)
     try:
-        ready, ready_s = await_ready(process, watch, clock, recorder, stopped)
+        ready, ready_s = await_ready(process, watch, clock, recorder, stopped, lost)
         own_ports = _ports(process)
         if ready_s is not None:
             mapped = mapped_pages(process.pids(), _folders(app))
         if ready_s is not None and not stopped():
             if watch.first:
                 used_at = time.time()
-                use_app(watch, App(app.command, _untraced(environ), app.cwd, ready), process, stopped)
+                use_app(watch, App(app.command, _untraced(environ), app.cwd, ready), process, stopped, lost)
             settle(process, watch.settle_s, stopped)
             own_ports |= _ports(process)
             if not process.alive() and process.status and not stopped():

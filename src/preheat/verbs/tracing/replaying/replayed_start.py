@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -155,11 +155,11 @@ def _use(
     except CannotStart as error:
         return str(error), ()
     try:
-        ready, ready_s = await_ready(process, watch, began, on_event, stopped)
+        ready, ready_s = await_ready(process, watch, began, on_event, stopped, lost=_no_host)
         is_ready, counted = True, time.monotonic()
         if ready_s is not None and not stopped():
             if watch.first:
-                use_app(watch, app._replace(ready=ready), process, stopped)
+                use_app(watch, app._replace(ready=ready), process, stopped, lost=_no_host)
             settle(process, watch.settle_s, stopped)
         if wanted.stopped():
             return INTERRUPTED, ()
@@ -171,6 +171,10 @@ def _use(
         process.signal(signal.SIGTERM)
         process.stop(10.0, wanted.hurried)
     return "", ()
+
+
+def _no_host(_tail: Sequence[str]) -> None:
+    """A replay has no network: that a host does not answer says nothing about the host."""
 
 
 def _explained(why: str, network: NetworkSeen, notes: TraceLog) -> str:
