@@ -111,7 +111,7 @@ def test_waits_have_words_and_no_bar_of_their_own(terminal: Terminal, clock: lis
 
 @pytest.mark.parametrize(
     "event",
-    [Received(FILE, 10), Waiting(FILE, 10), Away("hub", "away", 1, 9), TrialProgress("talk", 3.0, None)],
+    [Received(FILE, 10), Waiting(FILE, 10), Away("hub", "away", 1, 9)],
     ids=lambda event: type(event).__name__,
 )
 def test_a_log_has_a_line_a_minute(event: Event, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Prove: invalid starts that it rejects, and thresholds, imitated hubs and reports."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -144,3 +145,23 @@ def test_an_apps_own_folder_is_restored(preheat: Preheat, recipe: Recipe) -> Non
     assert told.status == 0, told.out + told.err
     assert told.last["cold"]["fetched"] == 9_000_023
     assert not (preheat.folder / "checkpoints").exists()
+
+
+SLOW = """
+import pathlib, sys, time
+time.sleep(11)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_slow_start_is_not_silent(preheat: Preheat, recipe: Recipe) -> None:
+    recipe(app=SLOW)
+    path = preheat.folder / "preheat.toml"
+    text = re.sub(r"(?m)^first = .*$", "", path.read_text())
+    path.write_text(re.sub(r"(?m)^ready = .*$", 'ready = "line:up"', text))
+    told = preheat("prove", "--conditions=preloaded", "--observe=0s", "--json")
+    assert told.status == 0, told.err
+    told_of = [event for event in told.events if event["event"] == "trial-progress"]
+    assert any(event["doing"] == "starting" and event["seconds"] > 0 for event in told_of)

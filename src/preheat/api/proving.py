@@ -18,7 +18,8 @@ from preheat.recipes.app_port import at_port
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.proving.imitated_hub import far_hub
-from preheat.verbs.proving.prove import ProveOptions, prove
+from preheat.verbs.proving.proof_round import ProveOptions
+from preheat.verbs.proving.prove import prove
 from preheat.verbs.proving.start_folder import AppEnvironment
 from preheat.verbs.pull import pull, resolve_policy
 from preheat.verbs.pull_plan import plan_need

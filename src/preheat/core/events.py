@@ -58,10 +58,7 @@ class Retrying(msgspec.Struct, frozen=True):
 
 
 class Away(msgspec.Struct, frozen=True):
-    """`what` has become unreachable, for `reason`: it is retried in `wait_s` seconds, and given up in `left_s`.
-
-    Emitted about once a second during the wait.
-    """
+    """`what` is unreachable, for `reason`: retried in `wait_s` seconds, given up in `left_s`; about one a second."""
 
     what: str
     reason: str
@@ -111,10 +108,7 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A server responded to a request with `status` and `sent` bytes of body; secrets are removed from `path`.
-
-    `of_file`: the body was a model's file, not an API document.
-    """
+    """A server's response to a request; `sent` bytes of body, those of a model's file if `of_file`."""
 
     client: str
     method: str
@@ -239,32 +233,37 @@ class LayerPut(msgspec.Struct, frozen=True):
 
 
 class ProofPlanned(msgspec.Struct, frozen=True):
-    """A proof begins: it will start the app `starts` times, and download `size` bytes `downloads` times.
-
-    `left_s` is how many seconds it will take, or None if that is not known yet.
-    """
+    """A proof begins: so many starts, and downloads of `size`; it takes `least_s` to `most_s`, probably `left_s`."""
 
     starts: int
     downloads: int
     size: int
     left_s: float | None
+    least_s: float = 0.0
+    most_s: float | None = None
 
 
 class TrialStarted(msgspec.Struct, frozen=True):
-    """Round `round` of `condition` begins; the proof will end in about `left_s` seconds, None if that is not known."""
+    """Round `round` of `condition` begins."""
 
     condition: str
     round: int
     rounds: int
     left_s: float | None = None
+    least_s: float = 0.0
+    most_s: float | None = None
 
 
 class TrialProgress(msgspec.Struct, frozen=True):
-    """`app` has been starting for `seconds`. A cold start has downloaded `fetched` bytes; None for others."""
+    """A proof of `app` has been `doing` something for `seconds`. `fetched`: bytes that a cold start has downloaded."""
 
     app: str
     seconds: float
     fetched: int | None
+    doing: str = ""
+    left_s: float | None = None
+    least_s: float = 0.0
+    most_s: float | None = None
 
 
 Event = (

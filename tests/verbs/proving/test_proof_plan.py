@@ -1,13 +1,13 @@
 """Proof plan: its steps, and how long they will take."""
 
 import itertools
+from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.proof.start.timeline import COLD, CONDITIONS, EVERYWHERE, PRELOADED, RESTART, THAWED, WARM
-from preheat.verbs.proving.proof_plan import LIMITS, PULL, REHEARSAL, ProofClock, ProofPlan
+from preheat.verbs.proving.proof_plan import LIMITS, PULL, REHEARSAL, Estimate, ProofClock, ProofPlan
 
 
 def test_a_plan_counts_all_starts_and_downloads() -> None:
@@ -25,17 +25,59 @@ def test_a_plan_counts_all_starts_and_downloads() -> None:
 
 def test_the_time_is_known_from_earlier_starts_and_the_line() -> None:
     plan = ProofPlan(1, (COLD, PRELOADED), 1000, start_s=10, one=100.0, many=500.0, observe_s=30)
+    left = ProofClock(plan).left()
     # pull 2, rehearsal 10, cold 10 + 10, preloaded 10 + 30, limits 15
-    assert ProofClock(plan).left_s == pytest.approx(2 + 10 + 20 + 40 + 15)
-    assert ProofClock(ProofPlan(1, (COLD, PRELOADED), 1000, one=100.0, many=500.0)).left_s is None
+    assert left.least < 2 + 10 + 20 + 40 + 15 < (left.most or 0)
+    busy = ProofClock(replace(plan, load=4.0)).left()
+    assert busy.least == left.least
+    assert (busy.most or 0) > (left.most or 0)
+
+
+def test_without_a_start_only_the_least_time_is_known() -> None:
+    left = ProofClock(ProofPlan(1, (COLD, PRELOADED), 1000, one=100.0, many=500.0, observe_s=30)).left()
+    assert left.most is None
+    assert left.likely is None
+    assert left.least >= 30
 
 
 def test_the_first_start_tells_how_long_the_others_take() -> None:
     clock = ProofClock(ProofPlan(1, (COLD, PRELOADED), 1000, one=100.0, many=500.0))
     clock.ended(PULL, 2.0)
-    assert clock.left_s is None
+    assert clock.left().most is None
     clock.ended(REHEARSAL, 4.0)
-    assert clock.left_s == pytest.approx((10 + 4) + 4 + 6)
+    left = clock.left()
+    assert left.least < (10 + 4) + 4 + 6 < (left.most or 0)
+
+
+def test_the_range_narrows_while_the_proof_runs() -> None:
+    plan = ProofPlan(3, (PRELOADED, WARM), 0, start_s=10)
+    clock, widths = ProofClock(plan), []
+    for round_ in range(1, 4):
+        left = clock.left()
+        widths.append(((left.most or 0) - left.least) / (left.likely or 1))
+        for step in plan.steps(round_):
+            clock.ended(step, 15.0)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[1] < 0.5 < widths[0]
+
+
+def test_a_slower_start_than_expected_makes_the_others_expected_slower() -> None:
+    plan = ProofPlan(1, (PRELOADED, WARM, RESTART), 0, start_s=10)
+    slow, usual = ProofClock(plan), ProofClock(plan)
+    for clock, seconds in ((slow, 60.0), (usual, 12.0)):
+        clock.ended(PULL, 0.0)
+        clock.ended(PRELOADED, seconds)
+    assert slow.left().least > usual.left().least
+    assert (slow.left().most or 0) > (usual.left().most or 0)
+
+
+def test_time_passes_and_a_step_that_is_late_is_given_more() -> None:
+    clock = ProofClock(ProofPlan(1, (COLD,), 0, start_s=10))
+    whole = clock.left()
+    assert whole.most is not None
+    assert clock.left(5.0) == Estimate(whole.least - 5, whole.most - 5)
+    assert clock.left(whole.most + 100).least == 0
+    assert (clock.left(whole.most + 100).most or 0) > 0
 
 
 @given(
@@ -49,5 +91,5 @@ def test_nothing_is_left_after_all_steps(rounds: int, conditions: tuple[str, ...
     for round_ in range(1, rounds + 1):
         for step in plan.steps(round_):
             clock.ended(step, next(times))
-    assert clock.left_s == 0
+    assert clock.left() == Estimate(0.0, 0.0)
     assert {step for one in range(1, rounds + 1) for step in plan.steps(one)} >= set(conditions)

@@ -1,7 +1,6 @@
 """Human output: events, errors and results as sentences on stderr, with a progress bar on a terminal."""
 
 import functools
-import math
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.progress_line import ProgressLine, progress_words
+from preheat.cli.output.proof_lines import say_plan, say_step, say_trial, say_whole
 from preheat.cli.output.sanitize import clean
 from preheat.cli.output.upkeep_lines import say_upkeep
 from preheat.core.errors import AppError, PreheatError
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from rich.console import Console as Terminal
 
 # Lines are for logs; a terminal has the bar.
-_LINES_EVERY_S, _TRIALS_EVERY_S, _WAITING_EVERY_S, _BAR_EVERY_S = 60.0, 60.0, 1.0, 0.1
+_LINES_EVERY_S, _WAITING_EVERY_S, _BAR_EVERY_S = 60.0, 1.0, 0.1
+_SILENT_S = 19.0  # with an event every ten seconds, a proof prints a line within 30 seconds
 _PACKAGES = frozenset(("site-packages", "dist-packages"))
 _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
@@ -69,7 +70,7 @@ class HumanConsole:
         self._line = ProgressLine(lambda: self._terminal)
         self._said_at = time.monotonic()
         self._away_at = -_LINES_EVERY_S
-        self._trial_at = self._said_at
+        self._printed_at = self._said_at
 
     def __call__(self, event: Event) -> None:
         """See Console."""
@@ -126,8 +127,7 @@ class HumanConsole:
                 self._say(say_plan(event))
             case TrialStarted():
                 self._clear()
-                left = "" if event.left_s is None else f"; about {say_seconds(event.left_s)} left"
-                self._say(f"round {event.round} of {event.rounds}: {event.condition}{left}")
+                self._say(say_step(event))
             case TrialProgress():
                 self._trial(event, now)
 
@@ -163,20 +163,17 @@ class HumanConsole:
         self._life = event.life
 
     def _trial(self, event: TrialProgress, now: float) -> None:
-        """Show for how long the app has been starting: on a terminal all the time, elsewhere a line a minute."""
-        fetched = "" if event.fetched is None else f", {say_size(event.fetched)} downloaded"
-        words = f"{event.app}: starting for {_whole(event.seconds)}{fetched}"
+        """Show what a proof is doing: on a terminal all the time, elsewhere if nothing was printed for 20 seconds."""
         if self._verbosity == 0:
             return
         if self._at_terminal:
-            self._line.words(words)
-        elif now - self._trial_at >= _TRIALS_EVERY_S:
-            self._trial_at = now
-            self._say(f"  {words}")
+            if self._pace is None or self._pace.is_complete:  # else there is a bar
+                self._line.words(say_trial(event))
+        elif now - self._printed_at >= _SILENT_S:
+            self._say(f"  {say_trial(event)}")
 
     def _clear(self) -> None:
         """Remove the progress bar of what came before."""
-        self._trial_at = time.monotonic()
         self._pace = None
         self.close()
 
@@ -201,8 +198,8 @@ class HumanConsole:
 
     def _away(self, event: Away, now: float) -> None:
         """Show a countdown on a terminal; elsewhere, print a line a minute."""
-        again = f"retrying in {_whole(event.wait_s)}" if event.wait_s > 0 else "retrying"
-        words = f"{event.reason}: {again}, giving up in {_whole(event.left_s)}"
+        again = f"retrying in {say_whole(event.wait_s)}" if event.wait_s > 0 else "retrying"
+        words = f"{event.reason}: {again}, giving up in {say_whole(event.left_s)}"
         if self._verbosity == 0:
             return
         if self._at_terminal:
@@ -233,6 +230,7 @@ class HumanConsole:
         """
         if self._verbosity < at or sys.stderr is None:
             return
+        self._printed_at = time.monotonic()
         sentence = clean(sentence, self._secrets)
         if not self._at_terminal:
             print(*([first] if first else []), sentence, file=sys.stderr, flush=True)
@@ -249,14 +247,6 @@ class HumanConsole:
         return Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
-def say_plan(plan: ProofPlanned) -> str:
-    """Return what a proof will do, and how long it will take, as far as known."""
-    size = say_size(plan.size)
-    sizes = f"{size}, {say_size(plan.size * plan.downloads)} in all" if plan.downloads > 1 else size
-    how_long = "how long is known after the first start" if plan.left_s is None else f"about {_whole(plan.left_s)}"
-    return f"{say_count(plan.starts, 'start')}, {say_count(plan.downloads, 'download')} of {sizes}; {how_long}"
-
-
 def _is_notable(event: Placed) -> bool:
     """Return whether a view cost time, or put files where the app's packages or its own made files are."""
     outside = event.ref.hub == MADE or _PACKAGES.intersection(event.path.split("/"))
@@ -268,12 +258,6 @@ def _say_placed(event: Placed) -> str:
     files = f", {say_count(sum(event.links.values()), 'file')}" if event.links else ""
     kept = f"; kept as they were: {say_count(event.kept, 'file')}" if event.kept else ""
     return f"placed {event.ref} at {event.path} ({event.kind}{files}){copied}{kept}"
-
-
-def _whole(seconds: float) -> str:
-    """Format a time in whole seconds, for a countdown."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _targets(places: tuple[str, ...]) -> str:

@@ -28,7 +28,6 @@ from preheat.proof.start.observer import ObservedResources, Observer, ResourceUs
 from preheat.proof.start.timeline import Span
 
 _GLANCE_S = 0.02
-_TELL_EVERY_S = 10.0
 _LISTEN_S = 0.25
 _OUTPUT_TAIL = 16_384  # bytes
 _LAST_LINES = 20
@@ -39,14 +38,14 @@ _QUIET = Output(stdout=None, stderr=None)
 class Instruments:
     """The instruments of a start: a counter of network calls (witness), a folder for import logs, resources to observe.
 
-    Until the app is ready, `tell` gets the seconds since the start every few seconds. The witness counts for
-    another `observe_s` seconds after first use, since apps often send telemetry by a timer.
+    `tell` is called with what the start does next, after the app is ready. The witness counts for another `observe_s`
+    seconds after first use, since apps often send telemetry by a timer.
     """
 
     witness: Witness | None = None
     notes: Path | None = None
     subject: ObservedResources = field(default_factory=ObservedResources)
-    tell: Callable[[float], None] = lambda _seconds: None
+    tell: Callable[[str], None] = lambda _doing: None
     observe_s: float = 0.0
 
 
@@ -125,10 +124,12 @@ def measured(
     """Measure a start that has begun, until the app has been used."""
 
     def go() -> tuple[float, float | None]:
-        await_ready(app, process, time.monotonic() + ready_within_s, instruments.tell if instruments else None)
+        await_ready(app, process, time.monotonic() + ready_within_s)
         ready_s = time.monotonic() - began
         if not first:
             return ready_s, None
+        if instruments is not None:
+            instruments.tell("first use")
         use_once(read_first(first), app, ready_within_s, process)
         return ready_s, time.monotonic() - began
 
@@ -142,9 +143,11 @@ def measured(
             seen, peak = gauge.close(), cgroup.peak
             kept = cached(instruments.subject.weights)
             started = TimedStart(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
+        instruments.tell("observed after its use")
         observed_s = _observe(process, instruments.observe_s)
         own_ports = frozenset(ports_of(process.pids()))
         started = replace(started, observed_s=observed_s, own_ports=own_ports)
+        instruments.tell("stopping")
         process.stop()
     finally:
         cgroup.close()
@@ -172,15 +175,11 @@ def read_first(first: str) -> list[str]:
     return command
 
 
-def await_ready(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
+def await_ready(app: App, process: Process, deadline: float) -> None:
     """Wait until the app is ready. Raise AppError if it ends, or is not ready at the deadline."""
     others: list[Holder] = []
     probe = own_probe(app.ready, process, others.append)
-    began = reported = time.monotonic()
     while not probe.ready():
-        if tell is not None and time.monotonic() - reported > _TELL_EVERY_S:
-            reported = time.monotonic()
-            tell(reported - began)
         if others:
             raise AppError(str(others[0]), hint="stop that process, or choose another port for the app")
         if not process.alive():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from preheat.core.cache_variables import CACHE_VARIABLES
 from preheat.core.errors import AppError
-from preheat.core.events import Event, Listener, Noted, Placed, TrialProgress
+from preheat.core.events import Event, Listener, Noted, Placed
 from preheat.core.ref import MADE
 from preheat.core.snapshot import File
 from preheat.guard.model.app import App
@@ -21,11 +21,11 @@ from preheat.proof.conditions.validity import require_evicted, require_fetched, 
 from preheat.proof.limits.bare_imports import BareImports
 from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
-from preheat.proof.start.import_times import outermost_names, sum_up
-from preheat.proof.start.observer import ObservedResources, ResourceUse
+from preheat.proof.start.import_times import outermost_names
+from preheat.proof.start.observer import ObservedResources
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.thaw import UNCOUNTED, Thaw
-from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, THAWED, Memory, Timeline, Traffic, WeightReads
+from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, THAWED, Timeline
 from preheat.proof.start.trial import Instruments, TimedStart, restart_once, start_once
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.offline_env import offline, online
@@ -34,9 +34,11 @@ from preheat.recipes.recipe import Recipe
 from preheat.verbs.local_hub import Lead, library_hub, needs_alone
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
+from preheat.verbs.proving.heartbeat import Doing, untold
 from preheat.verbs.proving.placed_files import Known, built_files, lasting_places
 from preheat.verbs.proving.start_folder import AppEnvironment, StartFolder
-from preheat.verbs.run import mapping_weights, network_seen, stopwatch, witness_for
+from preheat.verbs.proving.start_timeline import timeline_of
+from preheat.verbs.run import mapping_weights, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
 
@@ -57,6 +59,8 @@ class Starts:
         gpus: Gpus | None = None,
         permissions: Permissions = NO_PERMISSION,
         known: Known = (),
+        *,
+        doing: Doing = untold,
     ) -> None:
         self.recipe = recipe
         self.known = known
@@ -65,7 +69,7 @@ class Starts:
         self._pythons: set[str] = set()
         self.eviction = EnvironmentEviction()
         self._around = surroundings
-        self.view_of, self._on_event, self._gpus = view_of, on_event, gpus
+        self.view_of, self._on_event, self._gpus, self._doing = view_of, on_event, gpus, doing
         # Starts use the proof's own library; the proof restores the user's files afterwards.
         self._permissions = Permissions(permissions.replace, permissions.keep, permissions.places, relink=True)
 
@@ -79,7 +83,7 @@ class Starts:
         growth = FolderGrowth([roots.caches, *lasting_places(recipe)], [roots.notes, *built])
         started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(growth=growth))
         archives = sum(need.archive_size or 0 for need, _ in self.known)
-        timeline = self._timeline(COLD, started, witness, growth.size + archives)
+        timeline = timeline_of(COLD, started, witness, growth.size + archives)
         for folder in growth.outside:
             said = "the cold start left new files there, which the next may find; give their need an `at` there"
             self._on_event(Noted(str(folder), said))
@@ -102,9 +106,10 @@ class Starts:
         """
         environ = self._offline(roots, library)
         roots.notes.mkdir(parents=True, exist_ok=True)
-        instruments = Instruments(notes=roots.notes)
+        instruments = Instruments(notes=roots.notes, tell=self._doing)
         with self._hub(library, environ) as lead:
             app = self._app({**environ, **stopwatch(environ, roots.notes)}, lead)
+            self._doing("starting")
             self._learn(start_once(app, self.recipe.first, self._around.ready_within_s, instruments))
 
     def preloaded(self, roots: StartFolder, library: Library, clock: PullClock, fetched: int) -> Timeline:
@@ -117,7 +122,7 @@ class Starts:
         require_evicted(evicted, "the weights")
         with self._hub(library, environ) as lead:
             started, witness = self._start(environ, roots, ObservedResources(weights), lead=lead)
-        timeline = self._timeline(PRELOADED, started, witness, fetched)
+        timeline = timeline_of(PRELOADED, started, witness, fetched)
         read = max(0, timeline.memory.page_cache - evicted.stayed)
         spans = started.seen.reading() if started.seen else ()
         until_ready = started.seen.read_until(started.ready_s) - evicted.stayed if started.seen else 0
@@ -128,11 +133,11 @@ class Starts:
         """Start with all files in the page cache; for RESTART, kill the app once and measure the restart."""
         environ = self._offline(roots, library)
         weights = self._weights(library)
-        fill([library.root, *self._interpreter()])
+        self._fill(library)
         start = restart_once if condition == RESTART else start_once
         with self._hub(library, environ) as lead:
             started, witness = self._start(environ, roots, ObservedResources(weights), start, lead)
-        return self._timeline(condition, started, witness, 0)
+        return timeline_of(condition, started, witness, 0)
 
     def thawed(self, roots: StartFolder, library: Library) -> Timeline:
         """Start once, save the ready app's memory, evict it and all files from the page cache, and restore it."""
@@ -144,7 +149,7 @@ class Starts:
         subject = ObservedResources(self._weights(library))
         environ |= mapping_weights(environ)
         started, witness = self._start(environ, roots, subject, thaw.start, counted=False)
-        return self._timeline(THAWED, started, witness, 0)
+        return timeline_of(THAWED, started, witness, 0)
 
     def unwatched(self, roots: StartFolder, library: Library, recipe: Recipe | None = None) -> float:
         """Start warm, observed only by the ready probe; return the seconds until it was ready.
@@ -152,8 +157,9 @@ class Starts:
         All needs are placed, or only those of `recipe`.
         """
         environ = self._offline(roots, library, recipe)
-        fill([library.root, *self._interpreter()])
+        self._fill(library)
         with self._hub(library, environ) as lead:
+            self._doing("starting unobserved")
             return start_once(self._app(environ, lead), "", self._around.ready_within_s).ready_s
 
     def without_made(self, roots: StartFolder, library: Library) -> float | None:
@@ -169,6 +175,7 @@ class Starts:
         environ = online(self._around.environ, without=CACHE_VARIABLES) | self._own(roots)
         if evicted:
             self._evict([])
+        self._doing("importing its modules alone")
         took = bare_imports.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
         return () if took is None else (took,)
 
@@ -212,13 +219,12 @@ class Starts:
         except AppError as error:
             witness = error.message
 
-        def tell(seconds: float) -> None:
-            self._on_event(TrialProgress(self.recipe.name, seconds, subject.growth.size if subject.growth else None))
-
         seeing = None if isinstance(witness, str) else witness
         # Do not wait after a cold start, which may go online, or if attempts cannot be counted.
         observe_s = self._around.observe_s if seeing is not None and subject.growth is None else 0.0
-        instruments = Instruments(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
+        instruments = Instruments(seeing, roots.notes, replace(subject, gpus=self._gpus), self._doing, observe_s)
+        growth = subject.growth
+        self._doing("starting", None if growth is None else lambda: growth.size)
         started = start(app, self.recipe.first, self._around.ready_within_s, instruments)
         if not isinstance(witness, str):
             witness.close()
@@ -245,29 +251,15 @@ class Starts:
             with library_hub(served, environ, "warn", self._on_event) as lead:
                 yield lead
 
-    def _timeline(self, condition: str, started: TimedStart, witness: Witness | str, fetched: int) -> Timeline:
-        seen = started.seen or ResourceUse()
-        imports = sum_up(list(started.notes), started.began, started.ready_s)
-        return Timeline(
-            condition=condition,
-            ready_s=started.ready_s,
-            first_s=started.first_s,
-            # The port is polled, so the listening time may be seen late: the app listened before it was ready.
-            listening_s=None if seen.listening_s is None else min(seen.listening_s, started.ready_s),
-            imports=imports,
-            reading=WeightReads(major_faults=seen.major_faults),
-            traffic=_traffic(
-                witness, Traffic(fetched, seen.disk_read, seen.disk_written), started.own_ports, started.observed_s
-            ),
-            memory=Memory(
-                seen.rss, seen.pss or None, started.cgroup_peak, started.page_cache, seen.video, started.no_cgroup
-            ),
-        )
-
     def _evict(self, folders: Sequence[Path]) -> EvictionResult:
         """Evict the folders and the app's environment from the page cache; return the result for the folders."""
+        self._doing("evicting its files from the page cache")
         self.eviction.evict(self._interpreter())
         return evict(folders)
+
+    def _fill(self, library: Library) -> None:
+        self._doing("reading its files into the page cache")
+        fill([library.root, *self._interpreter()])
 
     def _weights(self, library: Library) -> list[Path]:
         digests = {file.digest for _, snapshot in all_required(self.recipe, library) for file in snapshot.files}
@@ -288,13 +280,3 @@ class Starts:
 def _is_environment(prefix: Path) -> bool:
     """Return whether a folder is a virtual environment or one of conda, and no Python of the whole machine."""
     return (prefix / "pyvenv.cfg").is_file() or (prefix / "conda-meta").is_dir()
-
-
-def _traffic(witness: Witness | str, traffic: Traffic, own: frozenset[int], observed_s: float) -> Traffic:
-    if isinstance(witness, str):
-        return replace(traffic, uncounted=witness)
-    seen = network_seen(witness, own)
-    traffic = replace(traffic, observed_s=round(observed_s, 1), places=seen.places)
-    if seen.blind_spots:
-        return replace(traffic, uncounted="; ".join(seen.blind_spots))
-    return replace(traffic, outbound=seen.outbound, lookups=seen.lookups)
