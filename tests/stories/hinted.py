@@ -59,6 +59,7 @@ TYPED = {
     "preheat stage --to DIR --release JOB": "preheat stage --to nvme --release 17",
     "preheat stage REF|APP --to DIR; to list the built-in apps: preheat recipes": "preheat recipes",
     "preheat trace -- python webui.py": "preheat trace -o traced.toml -- python webui.py",
+    "preheat trace --force -- {}": "preheat trace --force -o traced.toml -- python webui.py",
     "preheat unpin {}, then remove it": "preheat unpin acme/tiny",
     "preheat verify --mend, or pull again": "preheat verify --mend",
     "run preheat doctor, then try again": "preheat doctor",
@@ -79,6 +80,10 @@ FOLLOWED = {
     "possible: preheat run --memory-snapshot": (
         "tests.stories.test_memory_snapshots",
         "test_the_second_start_restores_the_first_and_reads_its_model_from_the_library",
+    ),
+    "{} is not measured yet; to measure it: preheat prove": (
+        "tests.stories.test_doctor",
+        "test_imports_are_named_once_a_start_was_measured",
     ),
     "preheat pull MODEL --from {}": (
         "tests.stories.test_pull_from_images",

@@ -1,5 +1,6 @@
 """Doctor, end to end: problems are found, and nothing is changed."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +106,53 @@ def test_a_view_that_would_be_a_second_copy_is_found(
         (preheat.folder / "preheat.toml").write_text(RECIPE.replace("[[needs]]\n", f"[[needs]]\n{place}"))
         assert causes(preheat)["view-copied"] == f"preheat pull preheat.toml --library {at}/.preheat"
         assert not list(at.iterdir())
+
+
+STARTED = """\
+[app]
+name = "talk"
+command = ["PYTHON", "{dir}/app.py"]
+ready = "line:up"
+[[needs]]
+ref = "hf:acme/tiny"
+files = ["config.json"]
+"""
+# Its imports take longer than all else.
+IMPORTS = """
+import heavy, time
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_imports_are_named_once_a_start_was_measured(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(STARTED.replace("PYTHON", sys.executable))
+    (preheat.folder / "app.py").write_text(IMPORTS)
+    (preheat.folder / "heavy.py").write_text("import time\ntime.sleep(0.7)\n")
+    told = preheat("doctor")
+    assert told.out.splitlines()[-1].endswith("is not measured yet; to measure it: preheat prove")
+    told = preheat("prove", "--conditions=preloaded", "--observe=0s", "--json")
+    assert told.status == 0, told.err
+    told = preheat("doctor", PREHEAT_CRIU="/nowhere/criu")
+    last = told.out.splitlines()[-1]
+    assert last.startswith("a preloaded start on ")
+    assert ": imports 0." in last
+    assert "reading weights " in last
+    assert " until the app is ready (heavy 0." in told.out
+    assert "preheat trace --force -- " in told.out
+    [start] = preheat("doctor", "--json").last["symptoms"]["starts"]
+    assert start["condition"] == "preloaded"
+    assert 0.7 <= start["imports_s"] <= start["ready_s"]
+    assert start["slowest"][0][0] == "heavy"
+
+
+def test_a_trace_notes_the_imports_too(preheat: Preheat, hub: FlakyHub) -> None:
+    preheat.env["MODELSCOPE_ENDPOINT"] = hub.url
+    (preheat.folder / "app.py").write_text(IMPORTS)
+    (preheat.folder / "heavy.py").write_text("import time\ntime.sleep(0.7)\n")
+    told = preheat("trace", "--no-replay", "--ready", "line:up", "--settle=0s", "--", sys.executable, "app.py")
+    assert told.status == 0, told.err
+    lines = preheat("doctor").out.splitlines()
+    assert lines[-2].startswith("a traced start on ")
+    assert ": imports 0." in lines[-2]
+    assert lines[-1] == "the time of reading weights is not measured yet; to measure it: preheat prove"

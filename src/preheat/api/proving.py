@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -12,9 +13,12 @@ from preheat.guard.status.start_times import History
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
+from preheat.proof.report.stages import stages_during
+from preheat.proof.start.start_notes import StartNotes, StartParts, slowest
 from preheat.proof.start.thaw import require_freezing
-from preheat.proof.start.timeline import CONDITIONS, EVERYWHERE, THAWED
+from preheat.proof.start.timeline import CONDITIONS, EVERYWHERE, PRELOADED, THAWED, WARM
 from preheat.recipes.app_port import at_port
+from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.proving.imitated_hub import far_hub
@@ -75,7 +79,28 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
         require_freezing(recipe, session.config.environ)
     session.library.prepare(0)
     with _hub(recipe, proof.imitated, session):
-        return prove(recipe, _terms(recipe, session, proof), session.view, session.on_event)
+        report = prove(recipe, _terms(recipe, session, proof), session.view, session.on_event)
+    path = recipe.path or recipe.folder / FILE_NAME
+    StartNotes(session.config.state).write(recipe.name, path, recipe.folder, [*_start_parts(report)])
+    return report
+
+
+def _start_parts(report: Report) -> Iterator[StartParts]:
+    """Yield the parts of a typical start of each condition in which the app starts as with `run`, for `doctor`."""
+    for condition in report.conditions:
+        typical = report.typical(condition)
+        if condition in (PRELOADED, WARM) and typical.imports is not None:
+            spent = {stage.name: stage.seconds for stage in stages_during(report, typical)}
+            yield StartParts(
+                condition,
+                time.time(),
+                typical.ready_s,
+                spent.get("interpreter", 0.0),
+                spent.get("imports", 0.0),
+                spent.get("read", 0.0),
+                0.0,
+                slowest(typical.imports),
+            )
 
 
 def _terms(recipe: Recipe, session: Session, proof: Proof) -> ProveOptions:

@@ -103,6 +103,7 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
         replay=terms.replay,
         unsafe=session.settings.unsafe_files,
         failures=failures,
+        state=session.config.state,
     )
     options = replace(options, intercept=session.transport if terms.intercept else None)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"

@@ -1,5 +1,6 @@
 """Doctor: find the causes of a slow start on this machine, and suggest remedies."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.memory_snapshot.criu import why_not
+from preheat.guard.warm_up.start_list import plain_ranges
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
 from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
+from preheat.proof.start.start_notes import StartParts
+from preheat.recipes.app_python import AppPython
+from preheat.recipes.places import start_places
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
@@ -32,6 +37,7 @@ class DoctorInputs:
     """Inputs of the doctor: the sources of a need, a function that measures a connection, and the environment.
 
     `root` is the folder with container markers such as /.dockerenv; `ca_file` is the configured CA file, if any.
+    `starts` are the app's measured starts that were noted.
     """
 
     sources: Callable[[Need], Sequence[PullSource]]
@@ -40,6 +46,7 @@ class DoctorInputs:
     app: str = ""
     ca_file: Path | None = None
     root: Path = Path("/")
+    starts: tuple[StartParts, ...] = ()
 
 
 def doctor(
@@ -66,6 +73,7 @@ def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_ev
     missing = [file for file in files.values() if not library.has(file.digest)]
     here = [library.path(file.digest) for file in files.values() if library.has(file.digest)]
     resident = cached(here)
+    listed, away = _listed(recipe, inputs.environ)
     return Symptoms(
         app=inputs.app,
         size=sum(file.size for file in files.values()),
@@ -83,7 +91,26 @@ def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_ev
         proxied=_proxied(inputs.environ),
         no_memory=_memory(recipe, inputs.environ, on_event),
         no_ca=str(inputs.ca_file) if inputs.ca_file and not inputs.ca_file.is_file() else "",
+        starts=inputs.starts,
+        listed=listed,
+        away=away,
+        command=recipe.command if recipe is not None else (),
     )
+
+
+def _listed(recipe: Recipe | None, environ: Mapping[str, str]) -> tuple[int | None, int]:
+    """Return the bytes that the recipe's start list names, and those of them that are not in the page cache."""
+    if recipe is None or not recipe.start_list:
+        return None, 0
+    python = AppPython.of({**environ, **recipe.env}, recipe.folder, recipe.command)
+    sizes: dict[str, int] = {}
+    for line in plain_ranges(recipe.start_list, start_places(recipe.folder, python)):
+        path, _, part = line.partition("\t")
+        start, _, stop = part.partition("\t")
+        with contextlib.suppress(OSError):
+            size = os.lstat(path).st_size
+            sizes[path] = min(size, sizes.get(path, 0) + (int(stop) - int(start) if part else size))
+    return sum(sizes.values()), sum(max(0, size - cached([path])) for path, size in sizes.items())
 
 
 def _memory(recipe: Recipe | None, environ: Mapping[str, str], on_event: Listener) -> str:

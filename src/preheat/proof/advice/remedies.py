@@ -1,12 +1,17 @@
 """Remedies: what would make a start faster, largest gain first, each with a command to type; pure."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from preheat.core.units import say_count
+from preheat.core.units import say_count, say_seconds, say_size
 from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
+from preheat.proof.start.start_notes import TRACED, StartParts
+from preheat.proof.start.timeline import PRELOADED, WARM
 
 _MUCH = 1.3
+_SHORT_S, _SMALL, _NAMED = 0.5, 0.1, 3  # imports that are worth a remedy: seconds, share of a start; packages named
+_MUCH_AWAY = 20_000_000  # bytes
 _FAR = frozenset(("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "9p", "ceph", "lustre"))
 _GONE_WITH_CONTAINER = "its files are deleted with the container"
 
@@ -161,6 +166,44 @@ def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
         )
 
 
+def _imports(symptoms: Symptoms) -> Iterator[Remedy]:
+    """Yield remedies for imports that take much of a start, and for an environment that has to be read from disk."""
+    speed, start = symptoms.speed, typical_start(symptoms)
+    run = f"preheat run{_app_of(symptoms)}"
+    if start is not None and start.imports_s >= max(_SHORT_S, _SMALL * start.ready_s):
+        packages = ", ".join(f"{name} {say_seconds(seconds)}" for name, seconds in start.slowest[:_NAMED])
+        said = f"imports take {say_seconds(start.imports_s)} of {say_seconds(start.ready_s)} until the app is ready"
+        said += f" ({packages})" if packages else ""
+        if not symptoms.no_memory:
+            yield Remedy(
+                "slow-imports", f"{said}: a memory snapshot skips them", f"{run} --memory-snapshot", start.imports_s
+            )
+        elif symptoms.listed is None:
+            # A start list helps as far as the modules come from the disk.
+            said = f"{said}, and no start list says what to read ahead ({symptoms.no_memory})"
+            traced = shlex.join(symptoms.command) if symptoms.command else "CMD"
+            yield Remedy("slow-imports", said, f"preheat trace --force -- {traced}", _from_disk_s(symptoms, start))
+    if speed is not None and symptoms.away > _MUCH_AWAY:
+        yield Remedy(
+            "environment-cold",
+            f"{say_size(symptoms.away)} of the app's environment that its start list names are not in the page cache",
+            run,
+            symptoms.away / speed.disk - symptoms.away / speed.page_cache,
+        )
+
+
+def typical_start(symptoms: Symptoms) -> StartParts | None:
+    """Return the noted start that is most like one with `run`: a preloaded one, else a warm one, else a traced one."""
+    order = {one.condition: one for one in symptoms.starts}
+    return next((order[one] for one in (PRELOADED, WARM, TRACED) if one in order), None)
+
+
+def _from_disk_s(symptoms: Symptoms, start: StartParts) -> float:
+    """Return how much longer the imports take from disk than from the page cache, as far as both were measured."""
+    warm = next((one for one in symptoms.starts if one.condition == WARM), start)
+    return max(0.0, start.imports_s - warm.imports_s)
+
+
 def _network(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.no_ca:
         sentence = f"SSL_CERT_FILE names {symptoms.no_ca}, which does not exist: no HTTPS certificate can be verified"
@@ -176,5 +219,6 @@ _CHECKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (
     _space,
     _folders,
     _reading,
+    _imports,
     _network,
 )

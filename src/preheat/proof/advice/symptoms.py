@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
+from preheat.proof.start.start_notes import StartParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Symptoms:
     the page cache. `copied` are folders where views would need copies, since files there cannot be links to the
     library. `offline` is set if the environment disables the hub. `proxied` is set if a proxy intercepts the app's
     requests to its own page. `no_ca` is the path of a certificate file that is configured, but missing. `no_memory` is
-    why no memory snapshots can be made here, empty if they can.
+    why no memory snapshots can be made here, empty if they can. `starts` are its measured starts, as far as noted.
+    `listed` are the bytes of its environment that its start list names, `away` those of them that are not in the page
+    cache; None without a list. `command`: the app's own, empty if its recipe has none.
     """
 
     app: str
@@ -56,3 +59,7 @@ class Symptoms:
     proxied: bool = False
     no_ca: str = ""
     no_memory: str = ""
+    starts: tuple[StartParts, ...] = ()
+    listed: int | None = None
+    away: int = 0
+    command: tuple[str, ...] = ()

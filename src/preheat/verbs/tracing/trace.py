@@ -19,6 +19,7 @@ from preheat.library.library import Library
 from preheat.mirror.http.server import Server
 from preheat.net.http import Transport
 from preheat.proof.conditions.scratch_folder import fresh, sweep
+from preheat.proof.start.start_notes import TRACED, StartNotes, StartParts, slowest
 from preheat.recipes.inference.infer import Inferred, also_opened, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
@@ -56,7 +57,7 @@ class TraceOptions:
     `home`: the user's home folder. `intercept`: what an intercepting proxy forwards requests with, None for no such
     proxy. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see MirrorOptions.
-    `failures`: collects those of the hubs behind the mirror.
+    `failures`: collects those of the hubs behind the mirror. `state`: the user's folder for notes of starts, if any.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class TraceOptions:
     replay: bool = True
     unsafe: str = "warn"
     failures: HubFailures = field(default_factory=HubFailures)
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             first.insert(0, said)
         remarks = (*first, *_remarks(inferred, observation, seen), *last)
         files.write(shared, remarks)
+        _note_start(name, seen, terms, bench)
         if not terms.replay:
             unread = note_unread(inferred.lock, fuller.lock, library, since)
             return Traced(shared, observation, seen, remarks, unread=unread)
@@ -167,6 +170,14 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         return Traced(
             shared, observation, seen, remarks, verdict, note_unread(inferred.lock, fuller.lock, library, since)
         )
+
+
+def _note_start(name: str, seen: ObservedStart, terms: TraceOptions, bench: Workbench) -> None:
+    if seen.imports is not None and seen.ready_s is not None and terms.state is not None:
+        spent = seen.imports.interpreter_s, seen.imports.seconds
+        parts = StartParts(TRACED, seen.began, seen.ready_s, *spent, slowest=slowest(seen.imports))
+        recipe = terms.path.absolute()
+        StartNotes(bench.outside(terms.state)).write(name, recipe, recipe.parent, [parts])
 
 
 _INSTEAD = "The app does not start with this recipe until it reads the secret from a variable or a file."
