@@ -33,6 +33,7 @@ BEHIND = {
     "a broken pickle": HARMLESS[:-1] + b"\xff" * 5_000,
     "a numpy array": NUMBERS + FLOATS,
     "a gguf": GGUF,
+    "weights of whisper.cpp": b"lmgg" + GGUF,
     "a zip": zipped(("weights", FLOATS)),
     "a tar": tarred("weights", FLOATS),
     "an hdf5": b"\x89HDF\r\n\x1a\n" + FLOATS,
@@ -80,6 +81,7 @@ def test_every_form_of_a_call_is_found(case: str) -> None:
         EVIL[0] + zipped(("weights", FLOATS)),
         EVIL[2] + zipped(("weights", FLOATS)),
         b"GGUF\x03\0\0\0\0" + EVIL[2],
+        b"lmgg" + EVIL[2],
         tarred("cos\nsystem\n(S'true'\ntR.", FLOATS),
     ],
 )
@@ -88,6 +90,20 @@ def test_a_file_of_two_types_is_looked_into_as_a_pickle_too(tmp_path: Path, body
     blob.write_bytes(body)
     assert may_run_code(blob, "weights")
     assert look(blob, "weights")["level"] == DANGEROUS
+
+
+def test_of_large_weights_of_whisper_cpp_only_the_ends_are_searched(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    with open(blob, "wb") as file:
+        file.write(b"lmgg")
+        file.truncate(200 << 20)
+        file.seek(20 << 20)
+        file.write(EVIL[2])
+    assert look(blob, "ggml-large.bin")["level"] == CLEAN
+    with open(blob, "r+b") as file:
+        file.seek(150 << 20)
+        file.write(EVIL[2])
+    assert look(blob, "ggml-large.bin")["level"] == DANGEROUS
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
         case "gguf":
             # The metadata comes first; the tensors behind it cannot run code.
             _search(io.BytesIO(file.read(_STEP)), TEMPLATE, findings)
+        case "ggml":
+            pass  # numbers, words and tensors
         case "" if suffix in GRAPHS:
             _search(file, GRAPHS[suffix], findings)
         case "":

@@ -13,7 +13,7 @@ import msgspec
 _LONGEST_HEADER = 100_000_000  # safetensors/src/tensor.rs, MAX_HEADER_SIZE
 HEAD, TAIL = 4096, 22 + (1 << 16)
 
-ZIP, TAR, NUMPY, HDF5, GGUF = "zip", "tar", "numpy", "hdf5", "gguf"
+ZIP, TAR, NUMPY, HDF5, GGUF, GGML = "zip", "tar", "numpy", "hdf5", "gguf", "ggml"
 PROGRAM, SCRIPT = "a program or a compiled library", "a script"
 CODE = frozenset((PROGRAM, SCRIPT))
 ZIP_END = b"PK\x05\x06"  # the record at the end of a zip
@@ -24,6 +24,11 @@ _MAGIC = {
     b"\x93NUMPY": NUMPY,
     b"\x89HDF\r\n\x1a\n": HDF5,
     b"GGUF": GGUF,
+    # The formats before it, which whisper.cpp's `ggml-*.bin` have: "ggml", "ggmf", "ggjt" and "ggla" as numbers.
+    b"lmgg": GGML,
+    b"fmgg": GGML,
+    b"tjgg": GGML,
+    b"algg": GGML,
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
