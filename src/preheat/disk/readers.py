@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The owner, and the users that are in all of `groups`: everybody, if that is empty; nobody else, if it is None."""
+    """The owner and the users that are in all of `groups`: all users if that is empty, no other user if it is None."""
 
     groups: frozenset[int] | None = frozenset()
 

@@ -20,7 +20,7 @@ class Systemd(NamedTuple):
     beat_every_s: float = _SELDOM_S
 
     def beat(self) -> None:
-        """Tell the watchdog that the guard's loop still runs."""
+        """Report to the watchdog that the guard's loop still runs."""
         if self.beat_every_s < _SELDOM_S:
             notify(self.socket, "WATCHDOG=1")
 

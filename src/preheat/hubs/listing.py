@@ -14,10 +14,10 @@ from preheat.net.fair_share import greediest
 # A repository of 300,000 files has 300 pages with 90 MB in total.
 MOST_PAGES, MOST_FILES, MOST_BYTES, MOST_S = 2_000, 500_000, 256 << 20, 1800.0
 TELL_EVERY_S = 5.0
-# A file of a list keeps at most this much, and its own bytes in the list: measured with CPython 3.11. ModelScope's keep
-# the commit of each file besides.
+# A file of a list keeps at most this much, and its own bytes in the list: measured with CPython 3.11. ModelScope's also
+# keep the commit of each file.
 HF_FILE, MS_FILE = 250, 550
-# Reading a list of n bytes and m objects takes at most 4 n + 72 m bytes besides.
+# Reading a list of n bytes and m objects takes at most another 4 n + 72 m bytes.
 _PARSED_BYTE, _PARSED_OBJECT = 4, 72
 _SMALL = 64 << 10  # each list may take this much in any case
 _ROOM_WITHIN_S = 5.0

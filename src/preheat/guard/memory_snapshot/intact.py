@@ -131,7 +131,7 @@ def require_private(path: str, *, folder: bool) -> None:
 
 def _sha256(descriptor: int, start: int, size: int) -> str:
     """Return the SHA-256 of the piece that begins at `start`; of fewer bytes if the file is shorter than `size`."""
-    import hashlib  # loads OpenSSL, for which `ls` would wait
+    import hashlib  # loads OpenSSL, which would delay `ls`
 
     found, view = hashlib.sha256(), memoryview(bytearray(_BUFFER))
     stop = min(start + PIECE, size)

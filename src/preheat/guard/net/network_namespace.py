@@ -78,7 +78,7 @@ def keep_door(door: socket.socket, reaches: Iterable[int] = ()) -> int:
     `reaches`. It ends when the other end of `door` is closed.
     """
     for port in reaches:
-        # Before the fork, so that the app cannot connect before somebody listens.
+        # Before the fork: the app may connect at once.
         with listen("127.0.0.1", port) as listener:
             _send(door, listener)
     forked = os.fork()

@@ -76,7 +76,7 @@ class Wire:
     # ---- receiving
 
     def has_more(self) -> bool:
-        """Whether another request has arrived, of which waiting for the socket would not tell."""
+        """Whether another request was received already; the socket does not become readable for it."""
         if self._received and self._end():
             return True
         # What is decrypted already; the rest is in the socket.

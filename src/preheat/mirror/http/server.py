@@ -136,7 +136,7 @@ class Server:
         self._idle.close()
         self.crowd.hang_up(patience_s)
         self._reserve.hang_up(0.0)
-        self._idle.close()  # of those that paused meanwhile
+        self._idle.close()  # connections that have paused since the first call
         for companion in self._beside:
             companion.stop()
 

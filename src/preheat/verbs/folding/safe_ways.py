@@ -29,7 +29,7 @@ class SafeWays:
         return frozenset(now if blob is None else now | {self._of_blobs})
 
     def of(self, file: ModelFile, now: Collection[Readers]) -> tuple[Ways, str]:
-        """Return the ways in order of preference; if there are none, the reason. `now`: who can read its bytes."""
+        """Return the ways in order of preference, and the reason if there is none. `now`: the readers of its bytes."""
         folder = file.path.parent
         if file.look.st_uid != os.geteuid():
             return (), f"it belongs to {_user(file.look.st_uid)}"
@@ -54,9 +54,9 @@ class SafeWays:
         return self._without_new_readers(file, now, ways)
 
     def _without_new_readers(self, file: ModelFile, now: Collection[Readers], ways: Ways) -> tuple[Ways, str]:
-        """Return those of `ways` by which nobody can read these bytes who cannot now; if there are none, the reason.
+        """Return those of `ways` that give the bytes no new readers, and the reason if there is no such way.
 
-        Everybody who can reach a blob can read it, and everybody who can reach a hard link of it.
+        A user who can reach a blob, or a hard link of it, can read it.
         """
         if _is_new(self._of_blobs, now):
             return (), f"other users cannot read it, but could in {self._root}: use a --library of your own"

@@ -284,7 +284,7 @@ class _Unfolding:
             return False
         with suppress(OSError):
             os.link(first, aside, follow_symlinks=False)
-            if inode_of(aside) == inode:  # nobody has put another file there
+            if inode_of(aside) == inode:  # no other program has put a file there
                 return True
         aside.unlink(missing_ok=True)
         return False

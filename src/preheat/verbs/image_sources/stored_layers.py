@@ -61,7 +61,7 @@ class LocalLayers:
 
 
 class _Span(FilePart):
-    """A part of a file; what the disk says is raised as HubError, so that the next source is tried."""
+    """A part of a file; an OSError is raised as HubError, and the next source is tried."""
 
     def __init__(self, path: Path, start: int, stop: int) -> None:
         self._path = path

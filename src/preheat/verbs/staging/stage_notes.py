@@ -1,4 +1,4 @@
-"""Stage notes: what was staged in a library, when each of it was last used, and by which jobs."""
+"""Stage notes: the models and apps that were staged in a library, with their last use and the jobs that hold them."""
 
 import contextlib
 import fcntl
@@ -85,7 +85,7 @@ class StageNotes:
             os.close(descriptor)
 
     def find(self, name: str) -> StageNote | None:
-        """Return a note; None if there is none."""
+        """Return a note, or None."""
         path = self._root / name / _NOTE
         try:
             read = msgspec.json.decode(read_small(path), type=_StagedFile)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def noted_path(recipe: Path) -> Path:
-    """Return the path by which a recipe is noted: one app has one note, whatever words led to its folder."""
+    """Return the path under which a recipe is noted: with symlinks resolved, so that an app has one note."""
     return recipe.parent.resolve() / recipe.name
 
 

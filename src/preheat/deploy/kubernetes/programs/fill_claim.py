@@ -27,7 +27,7 @@ def fill(volume: Path, name: str, folders: Sequence[str]) -> bool:
         try:
             aside.rename(target)
         except OSError:
-            # Another pod may have filled it meanwhile.
+            # Another pod may have filled it first.
             if not (target / DONE).exists():
                 raise
             return False

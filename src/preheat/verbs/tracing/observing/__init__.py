@@ -1,1 +1,1 @@
-"""Combine what was observed of one start with the files on disk: downloads, archives, and files that were there."""
+"""Combine the observations of one start with the files on disk: downloads, archives and existing files."""
