@@ -20,6 +20,8 @@ from preheat.mirror.http.server import Server
 from tests.authority import authority
 
 _KEPT = Path(__file__).parents[2] / ".outsiders"
+# How pip and uv say so.
+_UNKNOWN = ("No matching distribution", "No solution found")
 
 Outsider = Callable[..., Path]
 
@@ -44,16 +46,30 @@ def environment(*requirements: str) -> Path:
         if complete.is_file() and complete.read_text() == wanted:
             return python
         shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        done = _install(home, requirements)
         if done.returncode:
             shutil.rmtree(home, ignore_errors=True)
-            if "No matching distribution" in done.stderr and "connection" not in done.stderr.lower():
+            if any(said in done.stderr for said in _UNKNOWN) and "connection" not in done.stderr.lower():
                 pytest.fail(f"no package index knows {requirements}: {done.stderr}")
             pytest.skip(f"{requirements} cannot be installed here: {done.stderr.strip()[-300:]}")
         complete.write_text(wanted)
     return python
+
+
+def _install(home: Path, requirements: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
+    """Make an environment in `home`: by uv, which links what it has unpacked before; torch by pip.
+
+    pip's settings may name a folder with a small build of torch; where they do not, uv would download gigabytes as pip.
+    """
+    python = str(home / "bin/python")
+    if any(name.startswith("torch") for name in requirements):
+        venv.create(home, with_pip=True)
+        words = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements]
+    else:
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
+        words = [uv, "pip", "install", "--quiet", "--python", python, *requirements]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def evaluator(python: Path, environ: Mapping[str, str], prelude: str) -> Callable[..., object]:

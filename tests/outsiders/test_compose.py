@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ print(json.dumps(said))
 def test_the_specifications_schema_accepts_it_and_yaml_reads_every_word(outsider: Outsider, tmp_path: Path) -> None:
     python = outsider("jsonschema==4.26.0", "pyyaml==6.0.3")
     # The last Python release of compose contains the specification's schema.
-    pip = [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path)]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path)]
     got = subprocess.run([*pip, "docker-compose==1.29.2"], capture_output=True, text=True, check=False)
     wheels = list(tmp_path.glob("*.whl"))
     if not wheels:
