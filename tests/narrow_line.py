@@ -78,6 +78,8 @@ class NarrowLine:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._ended)
                 if self._ended:
+                    while self._queue:
+                        self._queue.popleft()[0].close()
                     return
                 client, piece = self._queue.popleft()
                 self._queued -= len(piece)

@@ -18,8 +18,8 @@ def served(size: int, pause_s: float) -> str:
 
     def serve() -> None:
         with listening, listening.accept()[0] as client:
-            client.recv(4096)
             try:
+                client.recv(4096)
                 client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
                 for _ in range(size):
                     client.sendall(b"x")

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from preheat.mirror.http.server import Server
 from preheat.mirror.status.status_routes import greeting
 from preheat.mirror.upstream import arriving_blob, fetches
 from preheat.mirror.upstream.arriving_blob import Arrival
+from preheat.net.retry import RetryPolicy
 from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
 from tests.mirror.rooms import Room
@@ -149,9 +150,11 @@ def many(tmp_path: Path) -> Iterator[FlakyHub]:
 def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_slots(
     many: FlakyHub, tmp_path: Path
 ) -> None:
-    room = Room(tmp_path / "library", many.url).open()
+    # Downloads outlive the mirror: here they are given up as soon as the hub is gone.
+    room = Room(tmp_path / "library", many.url, patience=RetryPolicy(attempts=1, lasting_s=0.5)).open()
     try:
         left: list[http.client.HTTPConnection] = []
+        last = f"{fetches.MOST_FETCHES}.bin"
 
         def ask_and_leave(number: int) -> None:
             host, port = room.url.rpartition("/")[2].split(":")
@@ -161,6 +164,12 @@ def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_s
             connection.request("GET", f"/acme/many/resolve/main/{number}.bin")
             left.append(connection)
 
+        def ask_for_it() -> None:
+            # Its connection is cut when the mirror stops.
+            with suppress(OSError, http.client.HTTPException):
+                room.ask(f"/acme/many/resolve/main/{last}")
+
+        reader = threading.Thread(target=ask_for_it)
         for number in range(fetches.MOST_FETCHES):
             ask_and_leave(number)
         deadline = time.monotonic() + 30
@@ -168,8 +177,7 @@ def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_s
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert room.ask("/acme/many/resolve/main/small.txt").body == b"small"
-        last = f"{fetches.MOST_FETCHES}.bin"
-        threading.Thread(target=lambda: room.ask(f"/acme/many/resolve/main/{last}"), daemon=True).start()
+        reader.start()
         deadline = time.monotonic() + 20
         while last not in [str(one["path"]) for one in room.under_way()]:
             assert time.monotonic() < deadline
@@ -178,6 +186,8 @@ def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_s
         assert left[-1].getresponse().status == 503
         for connection in left:
             connection.close()
+        room.server.stop(0.2)
+        reader.join()
     finally:
         room.server.stop(0.2)
 

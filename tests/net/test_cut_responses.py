@@ -1,5 +1,6 @@
 """A response that is cut off or invalid is reported as that, and no host that has answered is said to be down."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def served() -> Iterator[Callable[[bytes], str]]:
                 accepted, _ = listening.accept()
             except OSError:
                 return
-            with accepted:
+            with accepted, contextlib.suppress(OSError):
                 accepted.recv(65_536)
                 accepted.sendall(said[0])
 
