@@ -11,7 +11,7 @@ _EXAMPLES = """\
   preheat serve-config compose preheat.toml > compose.yaml
   preheat serve-config compose preheat.toml --image registry.lan/webui:1-loaded --built > compose.yaml
   preheat serve-config k8s preheat.toml --weights node --image registry.lan/webui:1-loaded | kubectl apply -f -
-  preheat serve-config k8s preheat.toml --weights volume --dir /app --image registry.lan/webui:1 \\
+  preheat serve-config k8s --weights volume --dir /app --image registry.lan/webui:1 \\
       --weights-image registry.lan/webui-weights:1 > webui.yaml
   preheat serve-config kserve preheat.toml --weights volume --weights-image registry.lan/modelcar:1 > model.yaml"""
 
