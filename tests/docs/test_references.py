@@ -89,6 +89,17 @@ def test_each_reason_is_for_a_command_of_the_page_and_names_a_test_that_exists(p
         assert (ROOT / test).is_file(), test
 
 
+@pytest.mark.parametrize("page", sorted(path.stem for path in ROOT.glob("docs/zh-CN/*.md") if path.stem != "README"))
+def test_a_translated_reference_page_has_the_same_commands_and_names(page: str) -> None:
+    def names(path: Path) -> list[str]:
+        """The first names of the rows of all tables."""
+        return re.findall(r"^\| `([^`]+)`", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+    english, chinese = ROOT / f"docs/{page}.md", ROOT / f"docs/zh-CN/{page}.md"
+    assert [re.sub("  +#.*", "", one) for one in commands(chinese)] == commands(english)
+    assert names(chinese) == names(english)
+
+
 def to_run(page: str) -> list[Command | ShownFile]:
     """Return the steps of a page that are typed here."""
     elsewhere, skipped = typed_elsewhere(), left_out(page)
