@@ -1,6 +1,7 @@
 """The programs that containers of a cluster run: a claim is filled whole or not at all; a node is labelled."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from preheat.deploy.kubernetes.programs import fill_claim, label_node
 from tests.authority import authority
 from tests.guard.apps import until
+from tests.stories.disk import disk
 
 
 @pytest.fixture
@@ -72,6 +74,32 @@ def test_of_two_that_fill_a_claim_at_once_both_succeed(image: Path, tmp_path: Pa
         filler.join()
     assert done == [0] * 4
     assert [path.name for path in claim.iterdir()] == ["key"]
+
+
+def test_a_job_that_is_killed_in_the_middle_publishes_nothing(image: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    # The copy waits at this FIFO until the job is killed.
+    os.mkfifo(image / "app/checkpoints/waits")
+    program = [sys.executable, "-c", Path(fill_claim.__file__).read_text(), str(claim), "key"]
+    words = [*program, str(image / "opt/preheat"), str(image / "app/checkpoints")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as job:
+        assert until(lambda: bool(list(claim.glob(".key-*/**/blobs/x"))), 20)
+        job.kill()
+    assert not (claim / "key").exists()
+    (image / "app/checkpoints/waits").unlink()
+    assert fill(image, claim).stdout == "filled\n"
+    assert (claim / "key/complete").exists()
+
+
+def test_a_full_claim_is_an_error_and_has_nothing_half_done(image: Path, tmp_path: Path) -> None:
+    (image / "app/checkpoints/large").write_bytes(bytes(3_000_000))
+    program = [sys.executable, "-c", Path(fill_claim.__file__).read_text()]
+    with disk(tmp_path / "claim", "size=2m") as claim:
+        words = [*program, str(claim.mounted), "key", *(str(image / one) for one in ("opt/preheat", "app/checkpoints"))]
+        done = subprocess.run([*claim.inside, *words], capture_output=True, text=True, check=False)
+        assert (done.returncode, "No space left" in done.stderr) == (1, True), done.stderr
+        assert list(claim.path.iterdir()) == []
 
 
 def test_a_folder_that_a_mount_left_is_not_taken_for_the_weights(image: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, Busy, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.core.ref import (
     ARCHIVES,
     DATASET,
@@ -67,6 +67,8 @@ def _answer_error(error: PreheatError, *, known: bool) -> Answer:
             return refuse(403, error.message)
         case NoSpace():
             return refuse(507, error.message)
+        case Busy():
+            return refuse(409, error.message)
         case HubUnavailable():
             return refuse(503, error.message, Retry_After=str(max(1, round(error.wait_s or 1))))
         case _:

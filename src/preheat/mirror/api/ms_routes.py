@@ -2,7 +2,7 @@
 
 import re
 
-from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, Busy, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.core.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
 from preheat.core.snapshot import File
 from preheat.hubs.ms_documents import PAGE
@@ -141,6 +141,8 @@ def _answer_error(error: PreheatError, *, known: bool) -> Answer:
             return _refuse(403, error.message)
         case NoSpace():
             return _refuse(507, error.message)
+        case Busy():
+            return _refuse(409, error.message)
         case HubUnavailable():
             return _refuse(503, error.message, Retry_After=str(max(1, round(error.wait_s or 1))))
         case _:

@@ -9,7 +9,7 @@ from functools import partial
 
 from preheat.core.digest import Digest
 from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
-from preheat.core.events import Away, Event, Listener, Noted, Received, Stored
+from preheat.core.events import Away, Event, Listener, Noted, Received, Stored, Waiting
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.library.blobs.blobs import SMALL
@@ -17,7 +17,7 @@ from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival, dispensable
 from preheat.mirror.upstream.direct_download import DirectDownloads
 from preheat.mirror.upstream.spoiled_files import Spoilt, WrongDownloads
-from preheat.mirror.upstream.upstream import Errand, Unwanted, download
+from preheat.mirror.upstream.upstream import Errand, OtherProcess, Unwanted, download
 from preheat.transfer.fetch import Policy
 from preheat.transfer.route import MeasuredSpeeds
 
@@ -168,7 +168,7 @@ class Fetches:
                 self._library.prepare(file.size)
                 with arrival.reading():
                     self._direct.bring(file, errand.way, lambda: arrival.stopped)
-                self._note(arrival, Received(file, file.size))
+                self._note(arrival, OtherProcess(), Received(file, file.size))
                 self._on_event(Stored(file))
                 self._check(file, errand.client)
                 error = None
@@ -207,7 +207,7 @@ class Fetches:
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
             policy = replace(self._policy, connections=self._share(file), lines=MeasuredSpeeds())
-            download(errand, self._library, policy, partial(self._note, arrival), self._on_event)
+            download(errand, self._library, policy, partial(self._note, arrival, OtherProcess()), self._on_event)
             written.wait()
             self._library.settle()
             self._check(file, errand.client)
@@ -255,13 +255,15 @@ class Fetches:
         worth = 1 + (file.size >> 19)  # at least 512 KiB for each connection
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
-    def _note(self, arrival: Arrival, event: Event) -> None:
+    def _note(self, arrival: Arrival, other: OtherProcess, event: Event) -> None:
         if arrival.lonely_s >= ABANDONED_S:
             raise Unwanted(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
         if arrival.stopped:
             raise Unwanted("stopped to make room for another file, as no client was reading it", wait_s=1.0)
         if isinstance(event, Received):
             self._count(received=event.size)
+        if isinstance(event, Waiting):
+            other.watch(event, time.monotonic())
         if not isinstance(event, Away):  # one a second for each download is too many
             self._on_event(event)
 

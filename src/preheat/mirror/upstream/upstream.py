@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
-from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
-from preheat.core.events import Listener, Noted
+from preheat.core.errors import AccessDenied, Busy, HubError, HubUnavailable, IntegrityError, MirrorBusy, PreheatError
+from preheat.core.events import Listener, Noted, Waiting
 from preheat.core.ref import Ref, issues_tokens
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
@@ -19,10 +19,33 @@ from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 
 _REST_S, _LONGEST_REST_S = 5.0, 60.0
+_STUCK_S = 6.0
 
 
 class Unwanted(HubUnavailable):
     """A download was stopped, as no client reads it."""
+
+
+@dataclass(slots=True)
+class OtherProcess:
+    """Another process that is downloading a file into the mirror's library: how much it has, and since when.
+
+    It may be downloading from this mirror: then each of the two waits for the other.
+    """
+
+    done: int = -1
+    since: float = 0.0
+
+    def watch(self, event: Waiting, now: float) -> None:
+        """Raise Busy if the process has received nothing for 6 seconds. Verifying the complete file takes any time."""
+        if event.done != self.done or event.done == event.file.size:
+            self.done, self.since = event.done, now
+        elif now - self.since > _STUCK_S:
+            raise Busy(
+                f"another process is downloading {event.file.path} into this mirror's library, and has received nothing"
+                f" for {_STUCK_S:.0f} seconds; if it downloads from this mirror, it needs a library of its own",
+                hint="--library DIR, or stage --to DIR: another folder than the mirror's",
+            )
 
 
 @dataclass(frozen=True, slots=True)
