@@ -20,8 +20,6 @@ from preheat.mirror.http.server import Server
 from tests.authority import authority
 
 _KEPT = Path(__file__).parents[2] / ".outsiders"
-# How pip and uv say so.
-_UNKNOWN = ("No matching distribution", "No solution found")
 
 Outsider = Callable[..., Path]
 
@@ -49,7 +47,7 @@ def environment(*requirements: str) -> Path:
         done = _install(home, requirements)
         if done.returncode:
             shutil.rmtree(home, ignore_errors=True)
-            if any(said in done.stderr for said in _UNKNOWN) and "connection" not in done.stderr.lower():
+            if "No matching distribution" in done.stderr and "connection" not in done.stderr.lower():
                 pytest.fail(f"no package index knows {requirements}: {done.stderr}")
             pytest.skip(f"{requirements} cannot be installed here: {done.stderr.strip()[-300:]}")
         complete.write_text(wanted)
@@ -57,18 +55,21 @@ def environment(*requirements: str) -> Path:
 
 
 def _install(home: Path, requirements: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-    """Make an environment in `home`: by uv, which links what it has unpacked before; torch by pip.
+    """Make an environment in `home`: by uv, which links what it has unpacked before, else by pip.
 
-    pip's settings may name a folder with a small build of torch; where they do not, uv would download gigabytes as pip.
+    Only pip reads pip's settings, which may name another index, or a folder with a small build of torch.
     """
     python = str(home / "bin/python")
-    if any(name.startswith("torch") for name in requirements):
-        venv.create(home, with_pip=True)
-        words = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements]
-    else:
+    if not any(name.startswith("torch") for name in requirements):
         uv = str(Path(sys.executable).with_name("uv"))
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
         words = [uv, "pip", "install", "--quiet", "--python", python, *requirements]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if not done.returncode:
+            return done
+        shutil.rmtree(home)
+    venv.create(home, with_pip=True)
+    words = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
