@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,8 @@ from preheat.verbs.scan import ALLOW
 from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()
+# A download goes on when its mirror stops. That of a test whose hub is gone ends before long, and not in a later test.
+PATIENCE = replace(WHILE_CLIENTS_WAIT, lasting_s=10.0)
 
 
 class Told:
@@ -60,7 +63,7 @@ class Room:
         folder: Path,
         *upstreams: str,
         remembering: Remembering = REMEMBERING,
-        patience: RetryPolicy = WHILE_CLIENTS_WAIT,
+        patience: RetryPolicy = PATIENCE,
         address: tuple[str, int] = ("127.0.0.1", 0),
         in_order: bool = False,
     ) -> None:

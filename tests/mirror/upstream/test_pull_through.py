@@ -15,13 +15,12 @@ from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.upstream.access_check import SOON_S
 from preheat.mirror.upstream.arriving_blob import HELD_BACK
 from preheat.net.retry import RetryPolicy
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 from tests.authority import trust
 from tests.flaky_hub import FlakyHub, answers_after, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
-from tests.mirror.rooms import Room
+from tests.mirror.rooms import PATIENCE, Room
 
 WEIGHTS = "/acme/tiny/resolve/main/model.safetensors"
-BRIEF = replace(WHILE_CLIENTS_WAIT, lasting_s=2.0)
+BRIEF = replace(PATIENCE, lasting_s=2.0)
 
 Rooms = Callable[..., Room]
 
@@ -31,7 +30,7 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
     """Return a function that opens a mirror with upstreams."""
     opened: list[Room] = []
 
-    def room(*upstreams: str, name: str = "", patience: RetryPolicy = WHILE_CLIENTS_WAIT) -> Room:
+    def room(*upstreams: str, name: str = "", patience: RetryPolicy = PATIENCE) -> Room:
         one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams, patience=patience)
         opened.append(one)
         return one.open()
