@@ -32,6 +32,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_the_speed_up_is_measured_and_network_requests_are_counted(
     preheat: Preheat, hub: FlakyHub, recipe: Recipe
 ) -> None:
@@ -115,6 +116,7 @@ def test_an_app_that_asks_its_hub_at_each_start_is_served_from_the_library(
     assert len(by_app) == 2, "the two files of the cold start"
 
 
+@pytest.mark.slow
 def test_the_existing_library_is_neither_used_nor_changed(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     preheat("pull", "acme/tiny")

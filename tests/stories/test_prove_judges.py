@@ -36,6 +36,7 @@ def test_a_cold_start_that_downloads_only_a_part_is_rejected(preheat: Preheat, r
     failed(preheat("prove", *FEW), 8, "of 9.0 MB, so it was not cold")
 
 
+@pytest.mark.slow
 def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as library:
@@ -63,6 +64,7 @@ def test_a_slower_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     assert "talk is used after" in told.out
 
 
+@pytest.mark.slow
 def test_thresholds_decide_the_exit_status(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", *FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")

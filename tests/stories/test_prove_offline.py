@@ -50,6 +50,7 @@ def test_a_request_from_a_timer_after_first_use_fails_the_proof(preheat: Preheat
     assert "offline starts: until 5." in told.out
 
 
+@pytest.mark.slow
 def test_an_observation_that_ends_before_the_request_does_not_see_it(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app="DELAY = 600.0" + PHONES_HOME + APP)
     assert preheat(*WARM, "--observe=1s").status == 0

@@ -93,6 +93,7 @@ def test_interrupted_replay_leaves_the_recipe_and_ends_with_8(traced: Preheat) -
     assert not list(traced.library.glob("trace-*"))
 
 
+@pytest.mark.slow
 def test_trace_without_replay_says_so_in_the_recipe_and_lock_replays_it(traced: Preheat) -> None:
     write_app(traced, "open(get('config.json')).read()")
     told = traced("trace", "--no-replay", "--", *SCRIPT)

@@ -237,6 +237,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 """
 
 
+@pytest.mark.slow
 def test_a_proof_needs_nothing_but_the_traced_recipe(traced: Preheat) -> None:
     """The ready page, the first use and the variables that choose a hub are written down; secrets are not."""
     port = free_port()

@@ -77,6 +77,7 @@ def test_a_start_script_that_ends_is_traced_and_replayed_in_the_processes_that_i
     assert "the processes that it left running are observed" in told.out + told.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_trace_during_the_first_use_and_the_recipe_is_written(traced: Preheat, number: int) -> None:

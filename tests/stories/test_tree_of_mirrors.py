@@ -63,6 +63,7 @@ def test_each_file_crosses_the_uplink_once(tree: Preheat, rack: Rack) -> None:
     assert rack.carried() - before < 1.05 * SIZE
 
 
+@pytest.mark.slow
 def test_a_host_that_is_unplugged_in_the_middle_costs_little(tree: Preheat, rack: Rack) -> None:
     before = rack.carried()
     running = stage(tree, rack)
