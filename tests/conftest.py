@@ -13,8 +13,15 @@ from tests.flaky_hub import FlakyHub
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, so that simple breakage shows within seconds."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Run the fast tests before the slow ones, so that simple breakage shows within seconds; of each, long files first.
+
+    A file is long by the time limit of its tests. So none of them is left when all others are done.
+    """
+    longest: dict[Path, float] = {}
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0.0), float(limit.args[0]) if limit else 0.0)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, -longest[item.path]))
 
 
 @pytest.fixture(scope="session")
