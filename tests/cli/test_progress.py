@@ -14,7 +14,8 @@ from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.progress_line import progress_words
 from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError
-from preheat.core.events import Away, Event, Planned, Read, Reading, Received, TrialProgress, Waiting
+from preheat.core.events import Away, Event, Read, Reading, Received, TrialProgress, Waiting
+from preheat.core.pulls.planned_pull import Planned
 from preheat.core.snapshot import File
 
 FILE = File("model.safetensors", 100_000_000, Digest("sha256", "0" * 64))

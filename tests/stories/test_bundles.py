@@ -283,3 +283,15 @@ def test_a_bundle_of_a_model_keeps_its_branch(app: Preheat, other: Preheat, hub:
     assert other("import", str(bundle)).status == 0
     assert other("view", "hf-cache", "cache", "acme/tiny").status == 0
     assert (other.folder / "cache/models--acme--tiny/refs/main").exists()
+
+
+def test_what_a_bundle_has_is_copied_and_not_downloaded(app: Preheat, other: Preheat) -> None:
+    bundle = exported(app, "preheat.toml", "-o", "app.tar")
+    told = other("import", str(bundle))
+    assert told.status == 0, told.err
+    assert "9.0 MB to copy on this machine" in told.err
+    assert "download" not in told.err + told.out
+    again = other("import", str(bundle), "--library", str(other.folder / "second"), "--json")
+    (resolved,) = (event for event in again.events if event["event"] == "resolved")
+    (planned,) = (event for event in again.events if event["event"] == "planned")
+    assert resolved["local"] == resolved["missing"] == planned["local"] == planned["missing"] > 9_000_000

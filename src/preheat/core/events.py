@@ -4,28 +4,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from preheat.core.pulls.planned_pull import Planned, Resolved
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-
-
-class Resolved(msgspec.Struct, frozen=True):
-    """A ref was resolved to `files` files (`size` bytes); `missing_files` of them (`missing` bytes) are missing."""
-
-    ref: Ref
-    commit: str
-    files: int
-    size: int
-    missing_files: int
-    missing: int
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """A pull of `models` models (`size` bytes) begins, with `missing_files` files (`missing` bytes) to download."""
-
-    models: int
-    size: int
-    missing_files: int
-    missing: int
 
 
 class Noted(msgspec.Struct, frozen=True):

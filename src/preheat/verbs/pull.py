@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, IntegrityError
-from preheat.core.events import Listener, Noted, OptionalMissing, Planned, Read, Reading, Resolved
+from preheat.core.events import Listener, Noted, OptionalMissing, Read, Reading
+from preheat.core.pulls.planned_pull import Planned, Resolved
 from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
 from preheat.library.archives import unpack
@@ -84,10 +85,11 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
             plan.require()
         for need in plan.needs:
             count, missing = len(need.wanted.files), len(need.to_fetch)
-            on_event(Resolved(need.wanted.ref, need.commit, count, need.size, missing, need.missing))
+            sizes = (count, need.size, missing, need.missing, need.local)
+            on_event(Resolved(need.wanted.ref, need.commit, *sizes))
         missing_files = sum(len(need.to_fetch) for need in plan.needs)
         unpacked = [need.wanted for need in plan.needs if need.unpacking is not None]
-        on_event(Planned(len(plan.needs), plan.size, missing_files, plan.missing))
+        on_event(Planned(len(plan.needs), plan.size, missing_files, plan.missing, plan.local))
         if missing_files:
             library.prepare(0)
         pulled = []

@@ -93,6 +93,11 @@ class NeedPlan:
         return dict.fromkeys((ref, self.commit if is_same(ref, self.ref) else ref.revision) for ref in refs)
 
     @property
+    def local(self) -> int:
+        """Return how many of the missing bytes are read on this machine, and not downloaded."""
+        return self.missing if self.source is not None and self.source.local else 0
+
+    @property
     def seconds(self) -> float | None:
         """Return the time for the missing bytes at the measured rate; None if it was not measured."""
         return self.missing / self.rate if self.rate else None
@@ -129,8 +134,13 @@ class PullPlan:
 
     @property
     def missing(self) -> int:
-        """Return the bytes to download: the total of the progress bar."""
+        """Return the bytes to download, or to copy from elsewhere on this machine: the total of the progress bar."""
         return sum(need.missing for need in self.needs)
+
+    @property
+    def local(self) -> int:
+        """Return how many of the missing bytes are read on this machine, and not downloaded."""
+        return sum(need.local for need in self.needs)
 
     @property
     def cached_files(self) -> tuple["CachedFile", ...]:

@@ -20,7 +20,7 @@ class PullSource:
     """A hub to download a model from, and the model's ref at that hub; `name` is for display.
 
     While an `only` source works, the others are not asked for the files that it has. `patience`: how long it is retried
-    while there are others, None for as long as the last one.
+    while there are others, None for as long as the last one. `local`: its bytes are on this machine.
     """
 
     name: str
@@ -28,6 +28,7 @@ class PullSource:
     ref: Ref
     only: bool = False
     patience: RetryPolicy | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

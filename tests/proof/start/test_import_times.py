@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.digest import Digest
-from preheat.core.events import Received, Resolved, Stored
+from preheat.core.events import Received, Stored
+from preheat.core.pulls.planned_pull import Resolved
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.proof.start.import_times import outermost_names, read_notes, sum_up

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import IMAGE, MADE, SOURCES, STORES, hub_of_host
+from preheat.core.ref import FOLDER, IMAGE, MADE, SOURCES, STORES, hub_of_host
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -32,7 +32,7 @@ def sources_of(need: Need, session: Session) -> list[PullSource]:
         kind = "an image" if need.ref.hub == IMAGE else "an object store"
         raise UsageError(f"{need.ref} is {kind}, not a model", hint=f"preheat pull MODEL --from {_words(need.ref)}")
     found = [
-        PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref)
+        PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref, local=ref.hub == FOLDER)
         for ref in (need.ref, *need.same)
         if ref.hub not in SOURCES
         for endpoint in _endpoints(ref, session)
@@ -43,7 +43,7 @@ def sources_of(need: Need, session: Session) -> list[PullSource]:
     from preheat.verbs.kept_hub import KeptHub
 
     kept, ref = KeptHub(session.library), need.stored
-    own = PullSource(str(session.library.root), kept, ref)
+    own = PullSource(str(session.library.root), kept, ref, local=True)
     if not need.unpack:
         return [own, *images, *found]
     mirrors = [PullSource(one, session.hub(ref, one), ref) for one in _mirrors(session)]
@@ -93,10 +93,12 @@ def _named_source(words: str, need: Need, session: Session, *, only: bool) -> Pu
 
         store = session.object_stores.reads(words)
         return PullSource(store.name, StoreHub(store, locked, need.files), need.stored, only)
+    from preheat.oci.model.image_name import read_base
     from preheat.verbs.image_sources.image_hub import ImageHub
 
     image = session.image_stores.weights(words)
-    return PullSource(image.name, ImageHub(image, locked), need.stored, only)
+    local = read_base(words).path is not None
+    return PullSource(image.name, ImageHub(image, locked), need.stored, only, local=local)
 
 
 def _words(ref: Ref) -> str:

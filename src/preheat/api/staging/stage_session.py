@@ -55,7 +55,7 @@ class StageSession(Session):
                 mirror = NearMirror(url, self._near.hub(ref, url), self._gone)
                 near.append(PullSource(url, mirror, ref, only=True, patience=NEAR))
         if self._shared is not None:
-            near.append(PullSource(str(self._shared), SharedLibrary(self._shared), ref, only=True))
+            near.append(PullSource(str(self._shared), SharedLibrary(self._shared), ref, only=True, local=True))
         return [*near, *super().sources(need)]
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from preheat.api.pulling import folder_view, plan_all, pull_all
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotFound, UsageError
+from preheat.core.pulls.planned_pull import say_missing
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 
@@ -68,6 +69,7 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
         "needs": [_facts(need) | {"free": library.free, "fits": library.fits} for need in plan.needs],
         "size": plan.size,
         "missing": plan.missing,
+        "local": plan.local,
         "cached": sum(one.file.size for one in plan.cached_files),
         "seconds": plan.seconds,
         "free": library.free,
@@ -96,6 +98,7 @@ def _facts(need: "NeedPlan") -> dict[str, object]:
         "size": need.size,
         "missing_files": len(need.to_fetch),
         "missing": need.missing,
+        "local": need.local,
         "cached": sum(one.file.size for one in need.cached),
         "cached_files": len(need.cached),
         "rate": need.rate,
@@ -108,7 +111,7 @@ def _lines(plan: "PullPlan") -> list[str]:
     lines += view_lines(plan.views) if plan.views is not None else []
     if len(plan.needs) > 1:
         time = "" if plan.seconds is None else f"; about {say_seconds(plan.seconds)}"
-        lines.append(f"{len(plan.needs)} models: {say_size(plan.size)}, {say_size(plan.missing)} to download{time}")
+        lines.append(f"{len(plan.needs)} models: {say_size(plan.size)}, {say_missing(plan.missing, plan.local)}{time}")
     return lines
 
 
@@ -147,9 +150,10 @@ def _sentence(need: "NeedPlan") -> str:
             return words
     if not need.missing:
         return f"{words}, all cached"
-    words += f", {say_size(need.missing)} to download"
+    words += f", {say_missing(need.missing, need.local)}"
     if need.rate is not None and need.seconds is not None:
-        words += f"; about {say_seconds(need.seconds)} at {say_size(need.rate)}/s, measured with 8 connections"
+        measured = "" if need.local else ", measured with 8 connections"
+        words += f"; about {say_seconds(need.seconds)} at {say_size(need.rate)}/s{measured}"
     return words
 
 

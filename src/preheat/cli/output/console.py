@@ -17,14 +17,13 @@ from preheat.core.events import (
     Event,
     Evicted,
     Placed,
-    Planned,
     Read,
     Reading,
     Received,
-    Resolved,
     Stored,
     Waiting,
 )
+from preheat.core.pulls.planned_pull import Planned, Resolved
 
 _PROGRESS_EVERY_S = 0.5
 

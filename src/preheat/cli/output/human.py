@@ -10,7 +10,6 @@ from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.progress_line import ProgressLine, progress_words
 from preheat.cli.output.proof_lines import say_plan, say_step, say_trial, say_whole
 from preheat.cli.output.sanitize import clean
-from preheat.cli.output.upkeep_lines import say_upkeep
 from preheat.core.errors import AppError, PreheatError
 from preheat.core.events import (
     Adopted,
@@ -27,12 +26,10 @@ from preheat.core.events import (
     Noted,
     OptionalMissing,
     Placed,
-    Planned,
     ProofPlanned,
     Read,
     Reading,
     Received,
-    Resolved,
     Retrying,
     Rotten,
     Scanned,
@@ -43,6 +40,7 @@ from preheat.core.events import (
     Unneeded,
     Waiting,
 )
+from preheat.core.pulls.planned_pull import Planned, Resolved, say_missing
 from preheat.core.ref import MADE
 from preheat.core.units import say_count, say_seconds, say_size
 
@@ -85,14 +83,16 @@ class HumanConsole:
             case Resolved() if event.missing_files:
                 self._say(
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in "
-                    f"{say_count(event.files, 'file')}, {say_size(event.missing)} to download"
+                    f"{say_count(event.files, 'file')}, {say_missing(event.missing, event.local)}"
                 )
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all cached")
             case Planned():
                 self._begin(event.missing, now)
                 if event.models > 1 and event.missing_files:
-                    self._say(f"{event.models} models: {say_size(event.size)}, {say_size(event.missing)} to download")
+                    self._say(
+                        f"{event.models} models: {say_size(event.size)}, {say_missing(event.missing, event.local)}"
+                    )
             case Waiting():
                 self._waiting(event, now)
             case Away():
@@ -110,6 +110,8 @@ class HumanConsole:
             case OptionalMissing():
                 self._say(f"{event.ref}: left out, as it is optional: {event.reason}")
             case Rotten() | Mended() | Adopted() | Evicted() | LeftOut() | Unneeded():
+                from preheat.cli.output.upkeep_lines import say_upkeep  # an app that starts does not wait for it
+
                 self._say(say_upkeep(event), at=2 if isinstance(event, Unneeded) else 1)
             case Serving():
                 self._say(f"serving at {event.url} (Ctrl-C stops)")

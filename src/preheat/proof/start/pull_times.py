@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from preheat.core.events import Event, Listener, Received, Resolved
+from preheat.core.events import Event, Listener, Received
+from preheat.core.pulls.planned_pull import Resolved
 from preheat.proof.start.timeline import Pulled
 
 

@@ -53,7 +53,8 @@ def plan_import(
     needs = []
     for model in models:
         selection = FileSelection(unsafe=unsafe, locked=model.wanted)
-        needs.append(plan_need([PullSource(bundle.name, source, model.wanted.ref)], library, on_event, selection))
+        sources = [PullSource(bundle.name, source, model.wanted.ref, local=True)]
+        needs.append(plan_need(sources, library, on_event, selection))
     plan = plan_pull(needs, library)
     absent = [(need, file) for need in plan.needs for file in need.to_fetch if not bundle.has(file.digest)]
     if absent:

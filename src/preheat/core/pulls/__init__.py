@@ -1,0 +1,1 @@
+"""Pulls: the events that describe a pull before its first byte."""
