@@ -115,3 +115,30 @@ def test_people_read_which_bytes_stay_and_why(preheat: Preheat) -> None:
     assert "0 B would be freed" in said
     assert f"3.0 MB would stay on disk: hard links in {preheat.folder}/app" in said
     assert f"3.0 MB stay on disk: hard links in {preheat.folder}/app" in preheat("rm", ref, "--yes").out
+
+
+def test_rm_names_the_command_that_removes_the_links_of_a_view(preheat: Preheat) -> None:
+    app = preheat.folder / "my app"
+    app.mkdir()
+    (app / "own.txt").write_text("mine")
+    assert preheat("pull", "acme/tiny", "--view", f"flat={app}", "--link", "symlink").status == 0
+    shown = preheat("rm", "acme/tiny")
+    assert f"would stay on disk: the view {app} links to it\n    to remove that view's links first: find " in shown.out
+    (kept,) = preheat("rm", "acme/tiny", "--json").last["kept_by"]
+    subprocess.run(["sh", "-c", kept["remedy"]], check=True)
+    assert sorted(path.name for path in app.rglob("*") if not path.is_dir()) == ["own.txt"]
+    done = preheat("rm", "acme/tiny", "--yes", "--json").last
+    assert (done["kept_by"], done["size"] > 12_000_000) == ([], True)
+
+
+def test_after_rm_the_blobs_of_a_view_in_the_library_are_freed_as_told(preheat: Preheat) -> None:
+    recipe = '[app]\nname = "talk"\ncommand = ["true"]\n[[needs]]\nref = "hf:acme/tiny"\n'
+    (preheat.folder / "preheat.toml").write_text(recipe)
+    assert preheat("pull").status == 0
+    assert preheat("run", "--link", "symlink").status == 0
+    done = preheat("rm", "acme/tiny", "--yes").out
+    assert f"stay on disk: the view {preheat.library}/views/talk links to it\n" in done
+    remedy, prune = done.partition("to free them: ")[2].strip().split("; ")
+    subprocess.run(["sh", "-c", remedy], check=True)
+    assert preheat(*prune.split()[1:]).status == 0
+    assert not [path for path in (preheat.library / "blobs").rglob("*") if path.is_file()]

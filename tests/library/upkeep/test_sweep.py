@@ -74,7 +74,7 @@ def test_a_plan_changes_nothing(library: Library) -> None:
 def test_a_new_blob_is_kept(library: Library) -> None:
     plan = Sweep(library.root).plan(young_s=60)
     assert not plan.blobs
-    assert [reason for _, reason in plan.held] == ["it is new"]
+    assert [user.said for _, user in plan.held] == ["it is new"]
 
 
 def test_the_blobs_of_a_pull_are_kept_until_the_pull_ends(library: Library) -> None:
@@ -209,7 +209,7 @@ def test_views_in_the_library_hold_their_blobs_without_a_claim(library: Library)
     (view / "model.bin").symlink_to(library.path(STRAY_FILE.digest))
     plan = Sweep(library.root).plan()
     assert not plan.blobs
-    assert [reason for _, reason in plan.held] == ["a view in the library links to it"]
+    assert [user.said for _, user in plan.held] == [f"the view {library.root}/views/app links to it"]
 
 
 def test_a_view_on_another_machine_holds_until_that_machine_is_forgotten(library: Library) -> None:

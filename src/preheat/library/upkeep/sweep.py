@@ -20,10 +20,11 @@ from preheat.disk.extents import shared_bytes
 from preheat.disk.filesystem import UNSHARED, filesystem_of
 from preheat.disk.temporary_file import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.library.blobs.file_lock import take
-from preheat.library.records.claims import FOLD, VIEW, Claims, linked, still_folded
+from preheat.library.records.claims import Claims
 from preheat.library.records.records import Records
 from preheat.library.records.shared_fs import SIGHT_S, shared
 from preheat.library.records.unread_files import Version, version_of
+from preheat.library.upkeep.blob_users import NEW, BlobUser, blob_users
 from preheat.library.upkeep.inventory import Blob, inventory
 
 _STALE_S = 86400.0
@@ -52,7 +53,7 @@ class SweepPlan:
 
     blobs: tuple[Blob, ...]
     leftovers: tuple[tuple[Path, int], ...]
-    held: tuple[tuple[Blob, str], ...]
+    held: tuple[tuple[Blob, BlobUser], ...]
     stays: Mapping[Blob, int] = field(default_factory=dict)
 
     @property
@@ -104,9 +105,9 @@ class Sweep:
             names = {str(name) for name in blob.names}
             if names & needed or (wanted is not None and not names & wanted):
                 continue
-            holder = next((holders[name] for name in names if name in holders), "")
+            holder = next((holders[name] for name in names if name in holders), None)
             if holder or (now - blob.changed_at < young_s and not names & unread):
-                held.append((blob, holder or "it is new"))
+                held.append((blob, holder or NEW))
             else:
                 free.append(blob)
         leftovers = () if wanted is not None else tuple(self._leftovers(now))
@@ -191,25 +192,9 @@ class Sweep:
                 needed.update(file.digest for file in record.files if file.digest not in unread)
         return needed
 
-    def holders(self) -> dict[str, str]:
-        """Return why blobs are in use without a record, by `algorithm:hex`."""
-        blobs = self._root / "blobs"
-        holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library links to it")
-        links: dict[str, set[str]] = {}  # by folder: many claims may be about one
-        for claim in self._claims:
-            if claim.by == FOLD:
-                who = f"folded files of apps on {claim.machine} are links to it"
-                names = still_folded(claim, blobs) if claim.here else claim.digests
-            elif claim.by == VIEW and claim.here:
-                if claim.at not in links:
-                    links[claim.at] = linked(Path(claim.at), blobs)
-                who, names = f"the view {claim.at} links to it", claim.digests & links[claim.at]
-            elif claim.by == VIEW:
-                who, names = f"the view {claim.at} on {claim.machine} links to it", claim.digests
-            else:
-                who, names = f"a pull on {claim.machine} needs it", claim.digests
-            holders |= dict.fromkeys(names, who)
-        return holders
+    def holders(self) -> dict[str, BlobUser]:
+        """Return what uses blobs without a record, by `algorithm:hex`."""
+        return blob_users(self._root, self._claims)
 
     def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
         """Yield partials unchanged for a week, files that crashes left behind, and quarantined blobs, with sizes."""

@@ -19,10 +19,14 @@ _UNKNOWN = "other hard links"
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A version, view, folder or process (`by`) that keeps `size` bytes on disk; several may keep the same bytes."""
+    """A version, view, folder or process (`by`) that keeps `size` bytes on disk; several may keep the same bytes.
+
+    `remedy`: the command that removes a view's links; empty for others.
+    """
 
     by: str
     size: int
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class RemovalPlan:
             on_event(Unneeded(str(path), size, ""))
         for folder, size in self.memory:
             on_event(Unneeded(folder, size, ""))
-        for blob, reason in self.sweep.held:
-            on_event(Unneeded(str(blob.names[0]), blob.blocks, reason))
+        for blob, user in self.sweep.held:
+            on_event(Unneeded(str(blob.names[0]), blob.blocks, user.said))
 
 
 def keepers(snapshots: Sequence[Snapshot], sweep: SweepPlan, library: Library) -> tuple[Keeper, ...]:
@@ -74,15 +78,16 @@ def keepers(snapshots: Sequence[Snapshot], sweep: SweepPlan, library: Library) -
         shared = {file.digest: file.size for file in record.files if file.digest in wanted}
         if record.ref not in gone:
             kept[str(record.ref)] += sum(size for name, size in shared.items() if library.has(wanted[name]))
-    for blob, reason in sweep.held:
-        kept[reason] += blob.blocks
+    for blob, user in sweep.held:
+        kept[user.said] += blob.blocks
     linked = {blob for blob in sweep.stays if blob.linked}
     for blob, folder in _folders(linked, library).items():
         kept[folder] += blob.blocks
     for blob, size in sweep.stays.items():
         if blob not in linked:
             kept[_REFLINKED] += size
-    return tuple(Keeper(by, size) for by, size in kept.most_common())
+    remedies = {user.said: user.remedy for _, user in sweep.held}
+    return tuple(Keeper(by, size, remedies.get(by, "")) for by, size in kept.most_common())
 
 
 def _folders(linked: Collection[Blob], library: Library) -> dict[Blob, str]:

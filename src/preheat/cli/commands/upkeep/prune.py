@@ -4,6 +4,7 @@ import argparse
 
 from preheat import api
 from preheat.api.plans import carry_out_removal
+from preheat.cli.hints import as_typed
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
@@ -43,15 +44,18 @@ def removed(plan: RemovalPlan, options: argparse.Namespace, wiring: Wiring) -> i
         counts = f"blobs: {blobs}, leftover files: {leftovers}"
         counts += f", memory snapshots: {snapshots}" if snapshots else ""
         lines.append(f"{say_size(size)} would be freed ({counts}); --yes removes them")
-    lines += [f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}" for one in plan.kept_by]
+    for one in plan.kept_by:
+        lines.append(f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}")
+        lines += [f"    to remove that view's links first: {one.remedy}"] if one.remedy and not done else []
+        lines += [f"    to free them: {one.remedy}; preheat prune --yes --younger 0s"] if one.remedy and done else []
     figures = {
         "versions": versions,
         "blobs": blobs,
         "leftovers": leftovers,
         "memory_snapshots": snapshots,
         "size": size,
-        "kept_by": [{"by": one.by, "size": one.size} for one in plan.kept_by],
+        "kept_by": [{"by": one.by, "size": one.size, "remedy": one.remedy} for one in plan.kept_by],
         "done": done,
     }
-    wiring.console.done(figures, "\n".join(lines) if options.verbosity else "")
+    wiring.console.done(figures, as_typed("\n".join(lines), options) if options.verbosity else "")
     return 0
