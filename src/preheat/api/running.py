@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,16 +10,23 @@ from preheat import __version__
 from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
 from preheat.core.events import Noted
-from preheat.core.snapshot import GLOB
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
-from preheat.recipes.app_port import at_port, ready_at, require_status_apart, usual_port
+from preheat.recipes.app_port import (
+    at_port,
+    behind_front,
+    ready_at,
+    require_addresses,
+    require_status_apart,
+    untold_port,
+    usual_port,
+)
 from preheat.recipes.app_python import missing_script
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.locked_needs import fitting, rehash_modified, require
+from preheat.verbs.locked_needs import fitting, ordered_weights, rehash_modified, require
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
@@ -34,11 +39,9 @@ if TYPE_CHECKING:
 
     from preheat.api.session import Session
     from preheat.core.events import Listener
-    from preheat.core.snapshot import File, Snapshot
+    from preheat.core.snapshot import Snapshot
     from preheat.guard.memory_snapshot.memory_snapshots import MemoryPolicy
     from preheat.guard.warm_up.warmed_file import FileRange
-    from preheat.library.library import Library
-    from preheat.recipes.recipe import Need
     from preheat.verbs.locked_needs import Required
 
 _OF_A_SESSION = frozenset(
@@ -101,10 +104,13 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     """
     recipe = fitting(replace(recipe, ready=guarding.ready or recipe.ready), session.on_event)
     usual = usual_port(recipe)
+    require_addresses(guarding.front, guarding.status, standby=guarding.standby)
     require_status_apart(recipe, guarding.port, guarding.front, guarding.status)
     if guarding.front:  # it chooses the app's port itself, and replaces {port}
         alive = ready_at(guarding.alive, usual, PORT)
-        recipe = replace(recipe, ready=ready_at(recipe.ready, usual, PORT))
+        recipe = behind_front(recipe)
+        if untold := untold_port(recipe, session.config.environ):
+            session.on_event(Noted(recipe.name, untold))
     else:
         alive = ready_at(guarding.alive, usual, guarding.port or usual)
         recipe = at_port(recipe, guarding.port)
@@ -146,7 +152,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         warm=guarding.warm,
         history=str(session.library.root / "starts" / recipe.name),
         memory=_memory_policy(recipe, needed, environ, session, guarding) if snapshots else None,
-        weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
+        weights=ordered_weights(recipe, needed, session.library) if guarding.warm_up else (),
         start_list=_start_list(recipe, environ) if guarding.warm_up and recipe.start_list else None,
     )
     leave_process_1()
@@ -244,16 +250,6 @@ def _refuse_unsafe(snapshots: Iterable[Snapshot], session: Session) -> None:
             scan_and_report(snapshot.files, session.library, REFUSE, session.on_event)
 
 
-def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, ...]:
-    """List the blobs of the recipe's needs, in the order in which the recipe lists them."""
-    turns = {need: turn for turn, need in enumerate(recipe.needs)}
-    found: list[File] = []
-    for need, snapshot in sorted(needed, key=lambda one: turns[one[0]]):
-        files = snapshot.files
-        found += sorted(files, key=_turns(need)) if need.files else files
-    return tuple(library.location(file.digest) for file in found)
-
-
 def _start_list(recipe: Recipe, environ: Mapping[str, str]) -> Callable[[], Iterator[FileRange]]:
     """Return a function that finds what the app's start reads besides its weights; the app need not wait for that."""
 
@@ -266,18 +262,6 @@ def _start_list(recipe: Recipe, environ: Mapping[str, str]) -> Callable[[], Iter
         return StartList(recipe.start_list, start_places(recipe.folder, python)).ranges()
 
     return ranges
-
-
-def _turns(need: Need) -> Callable[[File], int]:
-    """Return a function that returns the place of a file in the need's list of names and patterns."""
-    names = {pattern: turn for turn, pattern in reversed(tuple(enumerate(need.files)))}
-    globs = [(turn, re.compile(translate(name)).match) for name, turn in names.items() if GLOB.intersection(name)]
-
-    def turn(file: File) -> int:
-        matching = [turn for turn, match in globs if match(file.path)]
-        return min([*matching, names.get(file.path, len(need.files))])
-
-    return turn
 
 
 def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:

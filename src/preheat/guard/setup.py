@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.kernel.descriptors import open_text
-from preheat.guard.model.app import PORT, App
+from preheat.guard.model.app import PORT, PORT_VARIABLES, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardOptions, GuardSetup, read_address
 from preheat.guard.probes.probes import port_of
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from preheat.guard.warm_up.warm_up import WarmUp
     from preheat.guard.warm_up.warmed_file import FileRange
     from preheat.guard.witness.connections import Witness
-
-# Environment variables from which frameworks read their port; values set by the user take precedence.
-_PORT_VARIABLES = ("PORT", "GRADIO_SERVER_PORT", "STREAMLIT_SERVER_PORT", "UVICORN_PORT")
 
 
 class AddressTaken(Exception):
@@ -110,7 +107,7 @@ def fronted(app: App, address: str) -> App:
 
     env = app.env
     if env is not None:
-        env = {**dict.fromkeys(_PORT_VARIABLES, PORT), **env}
+        env = {**dict.fromkeys(PORT_VARIABLES, PORT), **env}
     return app._replace(env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
 
 

@@ -1,11 +1,18 @@
 """App port: the port at which an app listens, and how its recipe says that the app takes it: by `{port}`."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from preheat.core.errors import UsageError
-from preheat.guard.model.app import PORT, USUAL_PORT
+from preheat.guard.model.app import PORT, PORT_VARIABLES, USUAL_PORT
+from preheat.guard.options import read_address
 from preheat.guard.probes.probes import port_of
 from preheat.recipes.recipe import Recipe
+
+# How commands name the port of their page.
+_PORT_OPTION = re.compile(r"--(?:(?:server|listen|http|gradio)[-_])?port")
+_PORT_WORD = re.compile(rf"{_PORT_OPTION.pattern}=\d+|--bind=\S*:\d+")
 
 
 def takes_port(recipe: Recipe) -> bool:
@@ -57,6 +64,44 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
     )
 
 
+def behind_front(recipe: Recipe) -> Recipe:
+    """Return the recipe for an app behind a front: its ready probe is of `{port}`, the port that the guard chooses.
+
+    Raise UsageError if its command, or a variable of its recipe, fixes another port: the front would lead nowhere.
+    """
+    usual = usual_port(recipe)
+    fixed = "" if takes_port(recipe) else _fixed_by(recipe, fixed_port(recipe))
+    if fixed:
+        port = re.findall(r"\d+", fixed)[-1]
+        raise UsageError(
+            f"{recipe.name} fixes its port ({fixed}), but behind a front the guard chooses it",
+            hint=f"write {PORT} in place of {port}: {fixed.replace(port, PORT)}",
+        )
+    return replace(recipe, ready=ready_at(recipe.ready, usual, PORT))
+
+
+def untold_port(recipe: Recipe, environ: Mapping[str, str]) -> str:
+    """Return how an app behind a front learns its port if its recipe does not say it; empty if it does."""
+    if takes_port(recipe):
+        return ""
+    own = [f"{name}={environ[name]}" for name in PORT_VARIABLES if name in environ]
+    more = f"; this environment sets {', '.join(own)} itself" if own else ""
+    names = ", ".join(PORT_VARIABLES)
+    return f"its command has no {PORT}: behind the front, it must take its port from one of {names}{more}"
+
+
+def _fixed_by(recipe: Recipe, port: int | None) -> str:
+    """Return the words of a command, or the variable, that give the app a port of its own; empty if none do."""
+    words = recipe.command
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        if _PORT_OPTION.fullmatch(word) and following.isdecimal():
+            return f"{word} {following}"
+        if _PORT_WORD.fullmatch(word) or (port is not None and re.fullmatch(rf"(?:.*[=:])?{port}", word)):
+            return word
+    given = (f"{name}={recipe.env[name]}" for name in PORT_VARIABLES if recipe.env.get(name, "").isdecimal())
+    return next(given, "")
+
+
 def _ready_too(ready: str, usual: int) -> str:
     """Return the rest of a hint: whether a ready probe follows the app to another port by itself."""
     if not ready or PORT in ready:
@@ -69,6 +114,20 @@ def _ready_too(ready: str, usual: int) -> str:
 def listening_port(recipe: Recipe, chosen: int | None) -> int | None:
     """Return the port at which an app listens if `chosen` is wanted; None if the recipe names none."""
     return chosen or (usual_port(recipe) if takes_port(recipe) else fixed_port(recipe))
+
+
+def require_addresses(front: str, status: str, *, standby: bool) -> None:
+    """Raise UsageError if an address of the guard is none, or if a standby has no front."""
+    for option, address in (("--front", front), ("--status", status)):
+        try:
+            if address:
+                read_address(address)
+        except ValueError as error:
+            raise UsageError(
+                str(error), hint=f"{option} 0.0.0.0:8080, or {option} 8080 for this machine alone"
+            ) from error
+    if standby and not front:
+        raise UsageError("--standby requires --front: two instances cannot share one port", hint="--front 0.0.0.0:7860")
 
 
 def require_status_apart(recipe: Recipe, chosen: int | None, front: str, status: str) -> None:

@@ -1,12 +1,14 @@
 """Locked needs: find a recipe's files in the library, with the digests from its lock, unchanged since hashing."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from fnmatch import translate
 
 from preheat.core.errors import HubError, IntegrityError, NotPreloaded
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE
-from preheat.core.snapshot import Snapshot
+from preheat.core.snapshot import GLOB, File, Snapshot
 from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
@@ -144,3 +146,25 @@ def missing_needs(recipe: Recipe, library: Library) -> tuple[Need, ...]:
 def as_requested(need: Need, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot under the revision that the app requests: its branch, if a lock pinned the need."""
     return snapshot.named(snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
+
+
+def ordered_weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, ...]:
+    """List the blobs of the recipe's needs, in the order in which the recipe lists them."""
+    turns = {need: turn for turn, need in enumerate(recipe.needs)}
+    found: list[File] = []
+    for need, snapshot in sorted(needed, key=lambda one: turns[one[0]]):
+        files = snapshot.files
+        found += sorted(files, key=_turns(need)) if need.files else files
+    return tuple(library.location(file.digest) for file in found)
+
+
+def _turns(need: Need) -> Callable[[File], int]:
+    """Return a function that returns the place of a file in the need's list of names and patterns."""
+    names = {pattern: turn for turn, pattern in reversed(tuple(enumerate(need.files)))}
+    globs = [(turn, re.compile(translate(name)).match) for name, turn in names.items() if GLOB.intersection(name)]
+
+    def turn(file: File) -> int:
+        matching = [turn for turn, match in globs if match(file.path)]
+        return min([*matching, names.get(file.path, len(need.files))])
+
+    return turn

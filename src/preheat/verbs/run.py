@@ -16,7 +16,7 @@ import msgspec
 from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
-from preheat.guard.model.app import PORT, App
+from preheat.guard.model.app import PORT, PORT_VARIABLES, App
 from preheat.guard.model.life import RestartPolicy, State
 from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
@@ -63,7 +63,7 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     for line in heard.lines() if heard is not None else ():
         on_event(Noted("the app's output mentions a download, although this start is offline", line))
     if outcome.fatal:
-        raise AppError(outcome.reason, hint=_hint(app, outcome), tail=outcome.tail)
+        raise AppError(outcome.reason, hint=_hint(app, outcome, watch.stage.front), tail=outcome.tail)
     return outcome.status
 
 
@@ -160,7 +160,9 @@ def _telling(on_event: Listener) -> Callable[[Event], None]:
     return tell
 
 
-def _hint(app: App, outcome: Outcome) -> str:
+def _hint(app: App, outcome: Outcome, front: str) -> str:
+    if "not ready" in outcome.reason and front and not any(PORT in word for word in app.command):
+        return f"does it take its port from {', '.join(PORT_VARIABLES[:2])}? else insert {PORT} into its command"
     if "not ready" in outcome.reason:
         return f"does it respond at {app.ready}? more time: --ready-within 20m"
     if "taken" in outcome.reason:

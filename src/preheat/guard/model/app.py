@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple
 
 PORT = "{port}"
+# Environment variables from which frameworks read their port; values set by the user take precedence.
+PORT_VARIABLES = ("PORT", "GRADIO_SERVER_PORT", "STREAMLIT_SERVER_PORT", "UVICORN_PORT")
 USUAL_PORT = 7860  # Gradio's default, for an app whose recipe names no port
 
 

@@ -12,7 +12,7 @@ from preheat.deploy.service import Mount, Service
 from preheat.deploy.systemd import start_limit_s
 from preheat.guard.memory_snapshot.criu import PATH_VARIABLE
 from preheat.library.library import Library
-from preheat.recipes.app_port import at_port, require_status_apart
+from preheat.recipes.app_port import at_port, behind_front, require_addresses, require_status_apart
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.deploying.service_terms import ServiceTerms, lingers, start_time, unit_user, user_id
 from preheat.verbs.locked_needs import all_required
@@ -51,7 +51,10 @@ def systemd_service(
     except NotPreloaded as error:
         on_event(Noted("library", f"{error.message}: pull it before the service starts"))
     at_port(recipe, terms.port)
+    require_addresses(terms.front, terms.status, standby=False)
     require_status_apart(recipe, terms.port, terms.front, terms.status)
+    if terms.front:
+        behind_front(recipe)
     status = ("--status", terms.status) if terms.status else ()
     front = ("--front", terms.front) if terms.front else ()
     port = () if terms.port is None else ("--port", str(terms.port))
