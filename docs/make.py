@@ -46,6 +46,13 @@ to stderr; `--events FILE` writes them to a file, with or without `--json`. Size
   timeout.
 - `Retry-After` is honoured for as long as patience lasts; a longer one is an error at once, with the time to wait.
 
+## The man page
+
+An installation has one below its environment: `share/man/man1/preheat.1`. `man preheat` finds it after `pip install`
+into an environment that is active, and after `pipx install` by pipx 1.3 or later. After an older pipx, type
+`man "$(pipx environment --value PIPX_LOCAL_VENVS)/preheat/share/man/man1/preheat.1"`.
+`preheat help VERB` prints the same for one verb.
+
 Exit statuses: [exit-codes.md](exit-codes.md). Environment: [config.md](config.md). Recipes: [recipes.md](recipes.md).
 """
 
