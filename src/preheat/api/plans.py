@@ -108,9 +108,8 @@ def plan_remove(*refs: str, all_versions: bool = False, session: Session | None 
 
     A ref `memory:APP` is an app's memory snapshot. Raise LibraryError if a version is pinned or not in the library.
     """
-    from preheat.core.ref import Ref
     from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.remove import plan_removal, recorded, versions_of
+    from preheat.verbs.upkeep.remove import plan_removal, recorded, typed_model, versions_of
     from preheat.verbs.upkeep.saved_apps import saved_app, split_saved
 
     library = (session or Session()).library
@@ -118,7 +117,7 @@ def plan_remove(*refs: str, all_versions: bool = False, session: Session | None 
     saved = [saved_app(app, library) for app in dict.fromkeys(apps)]
     versions = {
         snapshot.ref.at(snapshot.commit): snapshot
-        for ref in map(Ref.parse, models)
+        for ref in (typed_model(words, library) for words in models)
         for snapshot in (versions_of(ref, library) if all_versions else [recorded(ref, library)])
     }
     plan = plan_removal(list(versions.values()), library, Sweep(library.root))

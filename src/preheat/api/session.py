@@ -6,7 +6,6 @@ Modules that only some verbs need are imported on use, to keep starts from a com
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,7 +151,7 @@ class Session:
         """Return the hub of a ref, at one of its endpoints."""
         from preheat.api.addresses.pull_hubs import hub_of
 
-        return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
+        return hub_of(ref, endpoint, self.token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
     @functools.cached_property
     def object_stores(self) -> ObjectStores:
@@ -168,7 +167,7 @@ class Session:
 
         return ImageStores(self, self.settings.plain_http)
 
-    def _token(self, hub: str, endpoint: str) -> str:
+    def token(self, hub: str, endpoint: str) -> str:
         """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.
 
         HF_TOKEN is never sent to other origins: it was issued for the preferred endpoint.
@@ -270,19 +269,20 @@ class Session:
         from preheat.recipes.recipe import FILE_NAME, located, read_recipe
         from preheat.verbs.view import require_names
 
-        folder = self.settings.folder
         if words is not None and is_built_in(words):
-            recipe = built_in(words, Path(folder or "").absolute())
-        elif folder is not None and words is not None:
+            recipe = built_in(words, Path(self.settings.folder or "").absolute())
+        elif self.settings.folder is not None and words is not None:
             hint = f"{did_you_mean(words, names())}--dir requires one; to list them: preheat recipes"
             raise UsageError(f"{words} is not a built-in recipe", hint=hint)
         else:
             try:
                 recipe = read_recipe(Path(words or FILE_NAME))
             except UsageError as error:
-                if words and "/" not in words and not os.path.exists(words):  # noqa: PTH110 - also of a name that is too long
-                    error.hint = did_you_mean(words, names()) + error.hint
-                raise
+                if words is None:
+                    raise
+                from preheat.api.naming.named_app import named_app  # other starts need not wait for it
+
+                recipe = named_app(words, self, error)
         for index, need in enumerate(recipe.needs):
             try:
                 require_names(self.view(need.view), need.to)  # raises now, before the download

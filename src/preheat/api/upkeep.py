@@ -136,10 +136,9 @@ def prune(
 
 
 def _recorded(refs: Sequence[str], library: Library) -> list[Snapshot]:
-    from preheat.core.ref import Ref
-    from preheat.verbs.upkeep.remove import recorded
+    from preheat.verbs.upkeep.remove import recorded, typed_model
 
-    return [recorded(Ref.parse(words), library) for words in refs]
+    return [recorded(typed_model(words, library), library) for words in refs]
 
 
 def _mender(session: Session) -> Callable[[Snapshot, File], None]:

@@ -1,6 +1,7 @@
 """Typed words: turn what people type, and what other tools taught them, into the arguments that the parser expects."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -109,8 +110,9 @@ def with_command(words: Sequence[str], options: Mapping[str, bool], names_app: C
     if first is None:
         return list(words)
     second = _first_positional(words, options, first + 1)
-    if names_app(words[first]):
-        # `run APP python webui.py`: the command begins at the second word that is no option.
+    if names_app(words[first]) or (second is not None and _is_model(words[first])):
+        # `run APP python webui.py`: the command begins at the second word that is no option. A model is no app, which
+        # is said then.
         return list(words) if second is None else [*words[:second], "--", *words[second:]]
     if second is None and not _is_command(words[first]):
         return list(words)
@@ -132,6 +134,11 @@ def _first_positional(words: Sequence[str], options: Mapping[str, bool], start: 
         ]
         at += 2 if any(takes) and "=" not in words[at] else 1
     return None
+
+
+def _is_model(word: str) -> bool:
+    """Return whether `word` can be a model's name only: `owner/name`, and no path."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(?:@[^@\s]+)?", word)) and not Path(word).parent.is_dir()
 
 
 def _is_command(word: str) -> bool:

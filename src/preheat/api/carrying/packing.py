@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from preheat.api.naming.named_app import is_noted_app
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 
@@ -29,7 +30,7 @@ def pack(
     """
     models: list[Snapshot] = []
     apps: dict[str, App] = {}
-    for words in what:
+    for words in (_with_path(words, session) for words in what):
         if session.names_app(words):
             name, recipe, lock, theirs = _app(words, session)
             if name in apps:
@@ -39,6 +40,13 @@ def pack(
         else:
             models.append(session.library.require(Ref.parse(words)))
     return _joined(models), tuple(apps.values())
+
+
+def _with_path(words: str, session: Session) -> str:
+    """Return the path of the recipe of an app that is named as it was noted; other words, and a model's, unchanged."""
+    if session.names_app(words) or not is_noted_app(words, session) or session.library.find(Ref.parse(words)):
+        return words
+    return str(session.unlocked_recipe(words).path)
 
 
 def _app(words: str, session: Session) -> tuple[str, bytes, bytes, list[Snapshot]]:

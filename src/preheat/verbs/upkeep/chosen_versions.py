@@ -8,7 +8,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import GLOB
 from preheat.library.library import Library
 from preheat.library.upkeep.usage import VersionUsage
-from preheat.verbs.upkeep.remove import not_recorded
+from preheat.verbs.upkeep.remove import not_recorded, typed_model
 
 
 def chosen_versions(versions: Sequence[VersionUsage], asked: Sequence[str], library: Library) -> list[VersionUsage]:
@@ -21,7 +21,7 @@ def chosen_versions(versions: Sequence[VersionUsage], asked: Sequence[str], libr
                 where = library.root
                 raise NotPreloaded(f"no model in {where} matches {words}", hint="to list all models: preheat ls")
         else:
-            ref = Ref.parse(words)
+            ref = typed_model(words, library)
             some = [one for one in versions if one.ref.at("") == ref.at("")]
             if not some:
                 raise not_recorded(ref, library, words)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preheat.core.errors import LibraryError, NotPreloaded, did_you_mean
+from preheat.core.errors import LibraryError, NotPreloaded, PreheatError, UsageError, did_you_mean
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
@@ -14,6 +14,7 @@ from preheat.library.library import Library
 from preheat.library.records.claims import PULL
 from preheat.library.records.unread_files import UnreadFiles
 from preheat.library.upkeep.sweep import Sweep
+from preheat.verbs.upkeep.noted_apps import app_not_model
 from preheat.verbs.upkeep.removal_plan import Keeper, RemovalPlan, keepers
 
 
@@ -39,8 +40,25 @@ def recorded(ref: Ref, library: Library) -> Snapshot:
     return snapshot
 
 
-def not_recorded(ref: Ref, library: Library, typed: str = "") -> NotPreloaded:
-    """Return the error for a model that the library has no record of, as `typed`; it names the most similar one."""
+def typed_model(words: str, library: Library) -> Ref:
+    """Return the ref of a model that a user typed. Raise UsageError, which says so if the words name an app."""
+    try:
+        return Ref.parse(words)
+    except UsageError:
+        app = app_not_model(words, library)
+        if app is not None:
+            raise app from None
+        raise
+
+
+def not_recorded(ref: Ref, library: Library, typed: str = "") -> PreheatError:
+    """Return the error for a model that the library has no record of, as `typed`; it names the most similar one.
+
+    If the words name an app, the error says so.
+    """
+    app = app_not_model(typed or ref.repo, library)
+    if app is not None:
+        return app
     known = {str(record.ref.at(record.ref.branch)) for record in library.records.listed()}
     name = str(ref.at(ref.branch)).partition(":")[2]
     owned = any(one.partition(":")[2].startswith(f"{name}/") for one in known)

@@ -3,11 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.core.ref import Ref
 from preheat.core.units import say_count, say_seconds, say_size, say_some
 from preheat.library.upkeep.inventory import blob_numbers
 from preheat.library.upkeep.usage import sharers
-from preheat.verbs.upkeep.remove import recorded
+from preheat.verbs.upkeep.remove import recorded, typed_model
 from preheat.verbs.upkeep.saved_apps import PREFIX, age, change_since, memory_facts, saved_app
 
 
@@ -16,7 +15,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if options.ref.startswith(PREFIX):
         return _memory(options.ref, wiring)
     library = wiring.library
-    snapshot = recorded(Ref.parse(options.ref), library)
+    snapshot = recorded(typed_model(options.ref, library), library)
     ref = snapshot.ref.at(snapshot.commit)
     here = blob_numbers(library.root / "blobs")
     users = sharers(library.records.listed(), here)

@@ -5,13 +5,12 @@ import argparse
 from preheat import api
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import Incomplete
-from preheat.core.ref import Ref
-from preheat.verbs.upkeep.remove import recorded
+from preheat.verbs.upkeep.remove import recorded, typed_model
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat unpin`; return the exit status."""
-    snapshots = [recorded(Ref.parse(words), wiring.library) for words in options.refs]
+    snapshots = [recorded(typed_model(words, wiring.library), wiring.library) for words in options.refs]
     freed = [str(ref) for ref in api.unpin(*options.refs, session=wiring)]
     others = [str(one.ref.at(one.commit)) for one in snapshots if str(one.ref.at(one.commit)) not in freed]
     if others:

@@ -7,9 +7,8 @@ from preheat import api
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, NotPreloaded
-from preheat.core.ref import Ref
 from preheat.core.units import say_count, say_seconds, say_size, say_some
-from preheat.verbs.upkeep.remove import recorded
+from preheat.verbs.upkeep.remove import recorded, typed_model
 
 _FEW = 3  # blobs to name
 
@@ -17,7 +16,7 @@ _FEW = 3  # blobs to name
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat verify`; return the exit status."""
     library = wiring.library
-    only = [recorded(Ref.parse(words), library) for words in options.refs] or None
+    only = [recorded(typed_model(words, library), library) for words in options.refs] or None
     began = time.monotonic()
     verdict = api.verify(*options.refs, since_s=read_seconds(options.since), mend=options.mend, session=wiring)
     seconds = time.monotonic() - began
