@@ -1,5 +1,6 @@
 """FlakyHub: a small real hub on a real socket, with faults on demand; it records its requests."""
 
+import json
 import math
 import re
 import ssl
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qsl, urlsplit
 
 from preheat.core.events import Answered, Event
 from preheat.mirror.api.folders import Shelf
@@ -232,6 +234,21 @@ def knows_no_ranges(request: Request, full: Answer) -> Answer:
 def redirects_to(url: str) -> Fault:
     """Redirect the client to the same path at another address."""
     return lambda request, full: Answer(302, {"Location": f"{url}{request.target}", "Content-Length": "0"})
+
+
+def lists(*names: str) -> Fault:
+    """Answer a search as the hubs do: with the names of an owner, or with those that contain a word."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        fields = dict(parse_qsl(urlsplit(request.target).query))
+        owner, word = fields.get("author", fields.get("owner", "")), fields.get("search", "").lower()
+        found = [
+            {"id": name} for name in names if word in name.lower() and name.startswith(f"{owner}/" if owner else "")
+        ]
+        body = json.dumps({"data": {"models": found}} if "/openapi/" in request.target else found).encode()
+        return Answer(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
+
+    return fault
 
 
 def _noting(context: ssl.SSLContext, handshakes: list[bool]) -> ssl.SSLContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from preheat.api.naming.similar_models import naming_similar
 from preheat.core.errors import CheckFailed
 from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
 from preheat.recipes.lock_file import lock_path, read_lock
@@ -42,7 +43,8 @@ class LockChanges:
 def lock_app(app: str | None, session: Session) -> LockChanges:
     """Pin an app's needs, and write the lock beside its recipe; return what has changed since the lock before."""
     recipe, before = _read(app, session)
-    now = pin(recipe, session.sources, session.on_event, session.patience, before)
+    with naming_similar(session):
+        now = pin(recipe, session.sources, session.on_event, session.patience, before)
     path = lock_path(recipe)
     keep_lock(path, now)
     return LockChanges(path, now, moved(before, now) if before is not None else ())
@@ -52,7 +54,8 @@ def check_app_lock(app: str | None, session: Session) -> LockChanges:
     """Compare an app's lock with its recipe and its hubs; change nothing. Raise CheckFailed if there is no lock."""
     recipe, before = _read(app, session)
     before = _required(recipe, before)
-    now = pin(recipe, session.sources, session.on_event, session.patience, before)
+    with naming_similar(session):
+        now = pin(recipe, session.sources, session.on_event, session.patience, before)
     return LockChanges(lock_path(recipe), now, moved(before, now), before.stale(recipe))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from preheat.api.naming.similar_models import naming_similar
 from preheat.core.errors import HubError, NotPreloaded
 from preheat.core.events import Noted, OptionalMissing
 from preheat.core.ref import ARCHIVES, MADE, URL, Ref
@@ -70,16 +71,17 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     sites: list[Site] = []
     left = _Unavailable()
     recipes: list[Recipe] = []
-    for words in what:
-        if session.names_app(words):
-            recipe = session.recipe(words)
-            _check(recipe, session)
-            recipes.append(recipe)
-            some, theirs = _plan_recipe(recipe, session, left)
-        else:
-            some, theirs = [_plan_need(typed_need(words, files), session)], []
-        needs += some
-        sites += theirs
+    with naming_similar(session):
+        for words in what:
+            if session.names_app(words):
+                recipe = session.recipe(words)
+                _check(recipe, session)
+                recipes.append(recipe)
+                some, theirs = _plan_recipe(recipe, session, left)
+            else:
+                some, theirs = [_plan_need(typed_need(words, files), session)], []
+            needs += some
+            sites += theirs
     if views:
         plain = [(view, at) for view, at in views if not isinstance(view, AppView)]
         apps = [(view, at) for view, at in views if isinstance(view, AppView)]
@@ -136,7 +138,8 @@ def pull_needs(recipe: Recipe, session: Session, make_room: Callable[[PullPlan],
     whether it did. Raise as `plan_all` and `pull_all` do.
     """
     left = _Unavailable()
-    needs, sites = _plan_recipe(recipe, session, left)
+    with naming_similar(session):
+        needs, sites = _plan_recipe(recipe, session, left)
     plan = _planned(needs, sites if make_room is None else (), session, left)
     if make_room is not None and make_room(plan):
         plan = _planned(needs, (), session, left)

@@ -34,19 +34,27 @@ class HubError(PreheatError):
 
 
 class NotFound(HubError):
-    """The hub has no such repository, revision or file. `hidden`: the repository is missing or not visible."""
+    """The hub has no such repository, revision or file. `hidden`: the repository is missing or not visible.
 
-    def __init__(self, message: str, *, hint: str = "", hidden: bool = False) -> None:
+    `repository`: the name that may be mistyped, if it may be the repository that is missing.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", hidden: bool = False, repository: str = "") -> None:
         super().__init__(message, hint=hint)
         self.hidden = hidden
+        self.repository = repository
 
 
 class AccessDenied(HubError):
-    """The hub requires a token, another token, or acceptance of terms. `gated`: the terms are not accepted."""
+    """The hub requires a token, another token, or acceptance of terms. `gated`: the terms are not accepted.
 
-    def __init__(self, message: str, *, hint: str = "", gated: bool = False) -> None:
+    `repository`: the name that may be mistyped, if the hub may have no such repository.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", gated: bool = False, repository: str = "") -> None:
         super().__init__(message, hint=hint)
         self.gated = gated
+        self.repository = repository
 
 
 class HubUnavailable(HubError):

@@ -98,11 +98,13 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
     if code == ENTRY_NOT_FOUND:
         return NotFound(f"{what}: the hub has no such file")
     if code == REPO_NOT_FOUND or status == 404:
-        return NotFound(f"{what}: the hub has no such repository", hint=token, hidden=code == REPO_NOT_FOUND)
+        missing, hidden = f"{what}: the hub has no such repository", code == REPO_NOT_FOUND
+        return NotFound(missing, hint=token, hidden=hidden, repository=what)
     if status in (401, 403):
         # huggingface.co returns 401 for missing and private repositories alike, so as not to reveal private names.
         because = f" ({message})" if message else ""
-        return AccessDenied(f"{what}: the hub denies access, or has no such repository{because}", hint=token)
+        denied = f"{what}: the hub denies access, or has no such repository{because}"
+        return AccessDenied(denied, hint=token, repository=what)
     return read_temporary(status, headers, what, "HF_TOKEN") or HubError(
         f"{what}: the hub answered {status}" + (f" ({message})" if message else ""), hint=_OTHER_HUB
     )

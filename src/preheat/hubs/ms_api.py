@@ -70,9 +70,11 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, what: str) 
     because = f" ({message})" if message else ""
     token = "check the name; if it is private, set MODELSCOPE_API_TOKEN to a token with read access"  # noqa: S105 - a hint, no token
     if status == 404:
-        return NotFound(f"{what}: the hub has no such repository, revision or file{because}", hint=token)
+        missing = f"{what}: the hub has no such repository, revision or file{because}"
+        return NotFound(missing, hint=token, repository=what)
     if status in (401, 403):
-        return AccessDenied(f"{what}: the hub denies access, or has no such repository{because}", hint=token)
+        denied = f"{what}: the hub denies access, or has no such repository{because}"
+        return AccessDenied(denied, hint=token, repository=what)
     temporary = read_temporary(status, headers, what, "MODELSCOPE_API_TOKEN")
     return temporary or HubError(f"{what}: the hub answered {status}{because}", hint=_OTHER_HUB)
 
