@@ -19,7 +19,7 @@ from preheat.proof.start.timeline import Span, merged
 
 _EVERY_S = 0.05
 _SHARE = 0.006  # of a core, for the samples of all kinds together
-_SHARE_OF_SOCKETS = 0.006  # these must catch a moment, and end when they have
+_SHARE_OF_SOCKETS = 0.003  # these must catch a moment, and end when they have
 _REST_AT_MOST_S = 10.0
 
 
