@@ -84,9 +84,9 @@ variables. An empty variable counts as unset.
 SET = """
 Python packages that preheat uses read more variables. `XDG_DATA_HOME` moves the user's data (default
 `~/.local/share`). `XDG_STATE_HOME` moves files that do not belong in the library (default `~/.local/state`): views of a
-library that cannot be written, notes of running apps and mirrors, journals of files that a proof has moved or
-[fold](fold.md) has replaced by links, and the hashes that `fold` remembers. `NO_COLOR`, `FORCE_COLOR`, `TERM` and
-`COLUMNS` describe the terminal.
+library that cannot be written, notes of running apps and mirrors, the parts of measured starts for [doctor](doctor.md),
+journals of files that a proof has moved or [fold](fold.md) has replaced by links, and the hashes that `fold` remembers.
+`NO_COLOR`, `FORCE_COLOR`, `TERM` and `COLUMNS` describe the terminal.
 
 `LC_ALL`, `LC_MESSAGES` and `LANG` select the language of `--help`: English or Chinese.
 
