@@ -71,6 +71,13 @@ def test_a_slower_start_than_expected_makes_the_others_expected_slower() -> None
     assert (slow.left().most or 0) > (usual.left().most or 0)
 
 
+def test_a_short_step_says_little_about_the_others() -> None:
+    clock = ProofClock(ProofPlan(1, (PRELOADED, WARM), 1000, start_s=10, many=1e9))
+    before = clock.left()
+    clock.ended(PULL, 0.6)
+    assert (clock.left().most or 0) < 1.2 * (before.most or 0)
+
+
 def test_time_passes_and_a_step_that_is_late_is_given_more() -> None:
     clock = ProofClock(ProofPlan(1, (COLD,), 0, start_s=10))
     whole = clock.left()

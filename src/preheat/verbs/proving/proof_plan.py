@@ -22,6 +22,8 @@ _STOP_AT_MOST_S = 10.0  # for each start: the grace period of the app's end
 # page cache, and from a start of this proof, which may have been of another condition.
 _BY_LINE, _BY_RUN, _BY_START = (0.8, 1.5), (0.7, 3.0), (0.7, 2.0)
 _AGAIN = (0.85, 1.25)  # than the same step took before
+# Short steps say little about the pace of the others: what is negligible may take a hundred times as long as computed.
+_DAMPED_S, _MOST_PACE = 10.0, 4.0
 _LATE = 0.5  # of the time that a step took so far, if that is more than was expected at most
 
 
@@ -183,5 +185,5 @@ class ProofClock:
         """Return the time of a step: as it took before, or as computed, and as much longer as the others were."""
         if times := self.took.get(step):
             return Estimate(min(times), max(times)).scaled(*_AGAIN)
-        pace = self._needed / self._expected if self._expected else 1.0
-        return self.plan.seconds(step).scaled(min(1.0, pace), max(1.0, pace))
+        pace = (self._needed + _DAMPED_S) / (self._expected + _DAMPED_S)
+        return self.plan.seconds(step).scaled(max(min(1.0, pace), 1 / _MOST_PACE), min(max(1.0, pace), _MOST_PACE))
