@@ -96,7 +96,7 @@ VARIABLES = {
 
 SET = """
 preheat 用到的 Python 包还会读别的变量。`XDG_DATA_HOME` 决定用户数据的位置（默认 `~/.local/share`）。`XDG_STATE_HOME`
-决定不属于模型库的文件放在哪里（默认 `~/.local/state`）：模型库不可写时的视图，正在运行的应用和镜像站的记录，prove 挪开的文件、
+决定不属于模型库的文件放在哪里（默认 `~/.local/state`）：模型库不可写时的视图，正在运行的应用和镜像站的记录，供 doctor 使用的启动耗时，prove 挪开的文件、
 [fold（英文）](../fold.md)换成链接的文件的日志，以及 `fold` 记住的摘要。`LC_ALL`、`LC_MESSAGES` 和 `LANG` 决定 `--help` 的语言；
 `NO_COLOR`、`FORCE_COLOR`、`TERM` 和 `COLUMNS` 描述终端。
 

@@ -78,6 +78,17 @@ def test_a_short_step_says_little_about_the_others() -> None:
     assert (clock.left().most or 0) < 1.2 * (before.most or 0)
 
 
+def test_a_start_of_the_proof_was_measured_under_its_load() -> None:
+    plans = [ProofPlan(1, (PRELOADED, WARM), 0, load=load) for load in (1.0, 8.0)]
+    left = []
+    for clock in map(ProofClock, plans):
+        clock.ended(PULL, 0.0)
+        clock.ended(PRELOADED, 25.0)
+        left.append(clock.left())
+    assert left[0] == left[1]
+    assert (left[0].most or 0) < 5 * left[0].least
+
+
 def test_time_passes_and_a_step_that_is_late_is_given_more() -> None:
     clock = ProofClock(ProofPlan(1, (COLD,), 0, start_s=10))
     whole = clock.left()

@@ -135,8 +135,9 @@ class ProofPlan:
         if self.start_s is None:
             return Estimate(0.0, None)
         least, most = _BY_START if self.measured else _BY_RUN
-        stop_s = 0.0 if self.measured else _STOP_AT_MOST_S  # a measured start includes its end
-        return Estimate(self.start_s * starts * least, (self.start_s * most * self.load + stop_s) * starts)
+        # A start of this proof includes its end, and was measured under the load of now.
+        stop_s, load = (0.0, 1.0) if self.measured else (_STOP_AT_MOST_S, min(self.load, _MOST_PACE))
+        return Estimate(self.start_s * starts * least, (self.start_s * most * load + stop_s) * starts)
 
     def observed_s(self, step: str) -> float:
         """Return how long the app is observed in a step after its first use."""
