@@ -83,6 +83,10 @@ TYPED = {
 }  # fmt: skip
 # Texts whose commands need more than `world`, each with the test that provokes it and follows it.
 FOLLOWED = {
+    "if it is a bundle: preheat import {}": (
+        "tests.stories.test_bundles",
+        "test_a_bundle_that_is_pulled_leads_to_its_import",
+    ),
     "possible: preheat run --memory-snapshot": (
         "tests.stories.test_memory_snapshots",
         "test_the_second_start_restores_the_first_and_reads_its_model_from_the_library",

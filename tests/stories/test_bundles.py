@@ -295,3 +295,12 @@ def test_what_a_bundle_has_is_copied_and_not_downloaded(app: Preheat, other: Pre
     (resolved,) = (event for event in again.events if event["event"] == "resolved")
     (planned,) = (event for event in again.events if event["event"] == "planned")
     assert resolved["local"] == resolved["missing"] == planned["local"] == planned["missing"] > 9_000_000
+
+
+@pytest.mark.parametrize("words", [("my app.tar",), ("acme/tiny", "--from", "my app.tar")])
+def test_a_bundle_that_is_pulled_leads_to_its_import(app: Preheat, words: tuple[str, ...]) -> None:
+    exported(app, "preheat.toml", "-o", "my app.tar")
+    told = app("pull", *words, "--library", str(app.folder / "second"))
+    hint = told.err.partition("hint: if it is a bundle: ")[2].partition(";")[0].strip()
+    assert hint == f"preheat import --library {app.folder}/second 'my app.tar'", told.err
+    assert app(*shlex.split(hint)[1:]).status == 0

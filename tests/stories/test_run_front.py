@@ -90,6 +90,7 @@ def test_a_taken_address_is_reported_before_the_app_is_started(tmp_path: Path) -
         (("--port", "7861"), "--port 7861", "--port {port}"),
         (("--server-port=7861",), "--server-port=7861", "--server-port={port}"),
         (("7860",), "7860", "{port}"),
+        (("--bind", "0.0.0.0:8080"), "0.0.0.0:8080", "0.0.0.0:{port}"),
     ],
 )
 def test_a_front_that_leads_nowhere_is_refused(

@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from preheat.api.session import Session
 from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
@@ -20,6 +21,11 @@ from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
 from preheat.verbs.image_sources.image_hub import WeightsImage
 from preheat.verbs.image_sources.stored_layers import LocalLayers, RegistryLayers, StoredLayers
+
+
+def if_bundle(path: str) -> str:
+    """Return a hint for a file that may be a bundle: pulls read none."""
+    return f"if it is a bundle: preheat import {quote(path)}"
 
 
 class ImageStores:
@@ -53,6 +59,9 @@ class ImageStores:
         """
         if words in self._weights:
             return self._weights[words]
+        if ":" not in words and os.path.isfile(words):  # noqa: PTH113 - never raises, also for a name that is too long
+            hint = f"{if_bundle(words)}; if it is an image: --from docker-archive:{quote(words)}"
+            raise UsageError(f"{words} is a file, and --from needs the kind of its image", hint=hint)
         place = read_base(words)
         if place.kind in STORES:
             raise UsageError(

@@ -108,7 +108,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     require_status_apart(recipe, guarding.port, guarding.front, guarding.status)
     if guarding.front:  # it chooses the app's port itself, and replaces {port}
         alive = ready_at(guarding.alive, usual, PORT)
-        recipe = behind_front(recipe)
+        recipe = behind_front(recipe, guarding.front)
         if untold := untold_port(recipe, session.config.environ):
             session.on_event(Noted(recipe.name, untold))
     else:

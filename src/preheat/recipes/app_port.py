@@ -1,7 +1,7 @@
 """App port: the port at which an app listens, and how its recipe says that the app takes it: by `{port}`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from preheat.core.errors import UsageError
@@ -64,13 +64,14 @@ def at_port(recipe: Recipe, port: int | None) -> Recipe:
     )
 
 
-def behind_front(recipe: Recipe) -> Recipe:
+def behind_front(recipe: Recipe, front: str) -> Recipe:
     """Return the recipe for an app behind a front: its ready probe is of `{port}`, the port that the guard chooses.
 
     Raise UsageError if its command, or a variable of its recipe, fixes another port: the front would lead nowhere.
     """
     usual = usual_port(recipe)
-    fixed = "" if takes_port(recipe) else _fixed_by(recipe, fixed_port(recipe))
+    own = {read_address(front)[1], fixed_port(recipe)} - {0, None}
+    fixed = "" if takes_port(recipe) else _fixed_by(recipe, own)
     if fixed:
         port = re.findall(r"\d+", fixed)[-1]
         raise UsageError(
@@ -90,13 +91,13 @@ def untold_port(recipe: Recipe, environ: Mapping[str, str]) -> str:
     return f"its command has no {PORT}: behind the front, it must take its port from one of {names}{more}"
 
 
-def _fixed_by(recipe: Recipe, port: int | None) -> str:
+def _fixed_by(recipe: Recipe, ports: Set[int | None]) -> str:
     """Return the words of a command, or the variable, that give the app a port of its own; empty if none do."""
     words = recipe.command
     for word, following in zip(words, (*words[1:], ""), strict=True):
         if _PORT_OPTION.fullmatch(word) and following.isdecimal():
             return f"{word} {following}"
-        if _PORT_WORD.fullmatch(word) or (port is not None and re.fullmatch(rf"(?:.*[=:])?{port}", word)):
+        if _PORT_WORD.fullmatch(word) or any(re.fullmatch(rf"(?:.*[=:])?{port}", word) for port in ports):
             return word
     given = (f"{name}={recipe.env[name]}" for name in PORT_VARIABLES if recipe.env.get(name, "").isdecimal())
     return next(given, "")

@@ -1,6 +1,7 @@
 """The `preheat pull` command."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 from shlex import quote
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Names of files rather than of models.
 _FILE = re.compile(r"\.(json|bin|safetensors|txt|pth?|ckpt|onnx|model|ya?ml|md|py|gguf|wav|zip|npz|h5)$", re.IGNORECASE)
+_TAR = re.compile(r"\.tar(\.\d{3})?$")
 # A path in a model, such as acme/tiny/config.json.
 _IN_MODEL = re.compile(r"((?:hf:|ms:)?(?!datasets/|models/|spaces/)[\w.-]+/[\w.-]+)/([^@#]+)")
 
@@ -160,10 +162,14 @@ def _sentence(need: "NeedPlan") -> str:
 def _named(words: str, options: argparse.Namespace) -> str:
     """Return a model's name with --repo-type and --revision.
 
-    Raise UsageError if it has another revision, or is the path of a file in a model.
+    Raise UsageError if it has another revision, or is the path of a file in a model, or of a tar.
     """
     if (path := _IN_MODEL.fullmatch(words)) and _FILE.search(words):
         raise UsageError(f"{words} is a file of the model {path[1]}", hint=_of_files([path[1], path[2]]))
+    if _TAR.search(words) and os.path.isfile(words):  # noqa: PTH113 - never raises, also for a name that is too long
+        from preheat.api.image_stores import if_bundle
+
+        raise UsageError(f"{words} is a file, not a model", hint=if_bundle(words))
     if options.repo_type not in (None, "model"):
         hub, colon, rest = words.rpartition(":")
         words = f"{hub or 'hf'}:{options.repo_type}s/{rest}" if colon or rest.count("/") == 1 else words

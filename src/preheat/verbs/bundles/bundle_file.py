@@ -60,7 +60,8 @@ class BundleFile:
             with open_regular(path) as file:
                 descriptor = os.dup(file.fileno())
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {why(error)}", hint="name each piece of the bundle") from error
+            hint = "name the bundle, the tar that export has written, or all of its pieces"
+            raise UsageError(f"{path} cannot be read: {why(error)}", hint=hint) from error
         self._files.append(descriptor)
         return os.fstat(descriptor).st_size
 

@@ -54,7 +54,7 @@ def systemd_service(
     require_addresses(terms.front, terms.status, standby=False)
     require_status_apart(recipe, terms.port, terms.front, terms.status)
     if terms.front:
-        behind_front(recipe)
+        behind_front(recipe, terms.front)
     status = ("--status", terms.status) if terms.status else ()
     front = ("--front", terms.front) if terms.front else ()
     port = () if terms.port is None else ("--port", str(terms.port))
