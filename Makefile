@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-snapshot-sizes bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-scale bench-containerd bench-build bench-registry bench-stores guard bench-guard bench-limits bench-start bench-snapshots bench-snapshot-sizes bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -107,6 +107,12 @@ bench-mirror: setup ## the mirror beside nginx and olah, HEAD requests, its cold
 
 bench-tree: setup ## 8 and 16 hosts behind one slow uplink stage a model through mirrors, one host dying, into docs/mirror.md; as root, 3 minutes
 	$(RUN) -m benchmarks.bench_tree
+
+bench-scale: setup ## time and upstream bytes of 1 to 10,000 nodes, modelled, and checked with 2 to 16 hosts, into docs/scale.md; as root, 10 minutes
+	$(RUN) -m benchmarks.bench_scale $(if $(NO_CHECK),--no-check)
+
+bench-containerd: setup ## what containerd writes to store and unpack an image with weights; as root, a minute
+	$(RUN) -m benchmarks.bench_containerd
 
 bench-prove: setup ## whether prove keeps its own promises, on the demo's app, into docs/proof.md; an idle machine, eight minutes
 	$(RUN) -m benchmarks.bench_prove $(if $(TRIAL),--trial)

@@ -38,7 +38,8 @@ _ROOT = 1
 class Plan:
     """The mirrors by host number, each with its upstreams in order (0: the hub); and each stager with its mirrors.
 
-    `share`: of the size, and of the uplink's rate: all hosts share the cores and the disk of one machine.
+    `share`: of the size, and of the uplink's rate: all hosts share the cores and the disk of one machine. `link`: the
+    rate of each host's link in bytes/s, 0 for any.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Plan:
     stagers: dict[int, tuple[int, ...]]
     dies: int = 0
     share: float = 1.0
+    link: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Run:
 
     def __init__(self, plan: Plan, model: Path, work: Path, rate: int) -> None:
         self._plan, self._model, self._work, self._rate = plan, model, work, rate
-        hosts = max(*plan.mirrors, *plan.stagers)
-        self._rack = Rack(hosts, rate)
+        hosts = max([*plan.mirrors, *plan.stagers])
+        self._rack = Rack(hosts, rate, plan.link)
         self._mirrors: list[subprocess.Popen[bytes]] = []
 
     def measure(self) -> Figures:
@@ -179,7 +181,7 @@ def main() -> None:
             if options.only in plan.name:
                 work = folder / "work"
                 work.mkdir()
-                model = _model(work / "model", int(options.size * plan.share))
+                model = write_model(work / "model", int(options.size * plan.share))
                 found.append(Run(plan, model, work, int(options.rate * plan.share)).measure())
                 shutil.rmtree(work)
                 print(_line(found[-1]), flush=True)
@@ -213,7 +215,7 @@ def table(measured: dict[str, object]) -> str:
     return "\n".join((head, "", columns, "|---|---|---|---|---|---|", *rows, ""))
 
 
-def _model(folder: Path, size: int) -> Path:
+def write_model(folder: Path, size: int) -> Path:
     """Write a model in the format of most weights. Raw `.bin` files are searched for pickles, on each host."""
     chance = random.Random(1)
     folder.mkdir()

@@ -13,14 +13,16 @@ _QUEUE_S = 0.05
 class Rack:
     """`hosts` namespaces between `with` and its end, and one for the hub, whose link carries `rate` bytes/s; 0: any.
 
-    The hub is at `hub`, the host with number N at `address(N)`.
+    The links of the hosts carry `link` bytes/s in each direction, 0 for any. The hub is at `hub`, the host with number
+    N at `address(N)`.
     """
 
     hub = "10.80.0.1"
 
-    def __init__(self, hosts: int, rate: int = 0) -> None:
+    def __init__(self, hosts: int, rate: int = 0, link: int = 0) -> None:
         self._hosts = hosts
         self._rate = rate
+        self._link = link
         self._switch = f"rack{os.getpid()}-switch"
         self._ends = {0: self.hub} | {number: self.address(number) for number in range(1, hosts + 1)}
 
@@ -63,10 +65,10 @@ class Rack:
                 _run(f"ip -n {name} link set lo up")
                 _run(f"ip -n {name} link set line up")
                 _run(f"ip -n {name} addr add {address}/24 dev line")
-            shape = "pfifo limit 100000"
-            if self._rate:
-                burst = max(self._rate // 250, 64 << 10)
-                shape = f"tbf rate {8 * self._rate}bit burst {burst} limit {int(self._rate * _QUEUE_S) + burst}"
+                if number and self._link:
+                    _run(f"tc -n {name} qdisc add dev line root {_shape(self._link)}")
+                    _run(f"tc -n {switch} qdisc add dev port{number} root {_shape(self._link)}")
+            shape = _shape(self._rate) if self._rate else "pfifo limit 100000"
             _run(f"tc -n {self._name(0)} qdisc add dev line root {shape}")
         except (OSError, subprocess.CalledProcessError):
             self.__exit__()
@@ -90,6 +92,11 @@ class Rack:
 
     def _name(self, number: int) -> str:
         return f"rack{os.getpid()}-{number}"
+
+
+def _shape(rate: int) -> str:
+    burst = max(rate // 250, 64 << 10)
+    return f"tbf rate {8 * rate}bit burst {burst} limit {int(rate * _QUEUE_S) + burst}"
 
 
 def _run(words: str) -> str:
