@@ -17,37 +17,43 @@ preheat.toml in the current folder. A model is a name like `hf:OWNER/NAME@REVISI
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from preheat.api.carrying.bundling import export, import_bundle, plan_export
-from preheat.api.carrying.pushing import plan_push, push
-from preheat.api.plans import execute, plan_adopt, plan_build, plan_fold, plan_prune, plan_pull, plan_remove, plan_view
-from preheat.api.session import Session
-from preheat.api.settings import Settings
-from preheat.api.upkeep import ls, pin, prune, remove, status, unfold, unpin, verify
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from preheat.api.building import ImageTerms
+    from preheat.api.carrying.bundling import export, import_bundle, plan_export
+    from preheat.api.carrying.pushing import plan_push, push
     from preheat.api.locking import LockChanges
     from preheat.api.mirroring import MirrorTerms, RunningMirror
+    from preheat.api.plans import (
+        execute,
+        plan_adopt,
+        plan_build,
+        plan_fold,
+        plan_prune,
+        plan_pull,
+        plan_remove,
+        plan_view,
+    )
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
+    from preheat.api.session import Session
+    from preheat.api.settings import Settings
     from preheat.api.staging.stage import Staged, StageTerms
     from preheat.api.tracing import TraceTerms
+    from preheat.api.upkeep import adopt, fold, ls, pin, prune, remove, status, unfold, unpin, verify, watch_fold
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
     from preheat.verbs.building.image_plan import ImagePlan
-    from preheat.verbs.folding.fold import Folded
-    from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.staging.make_room import Removed
     from preheat.verbs.tracing.replaying.replay import ReplayVerdict
     from preheat.verbs.tracing.trace import Traced
-    from preheat.verbs.upkeep.adopt import Adoption
 
     Folder = str | PathLike[str]
 
@@ -92,6 +98,42 @@ __all__ = [
     "watch_fold",
 ]
 
+# Imported on first use: the command imports this package for each verb, and an app's start would wait for all of them.
+_PLACES = {
+    "carrying.bundling": ("export", "import_bundle", "plan_export"),
+    "carrying.pushing": ("plan_push", "push"),
+    "session": ("Session",),
+    "settings": ("Settings",),
+    "plans": (
+        "execute",
+        "plan_adopt",
+        "plan_build",
+        "plan_fold",
+        "plan_prune",
+        "plan_pull",
+        "plan_remove",
+        "plan_view",
+    ),
+    "upkeep": ("adopt", "fold", "ls", "pin", "prune", "remove", "status", "unfold", "unpin", "verify", "watch_fold"),
+}
+
+
+def __getattr__(name: str) -> object:
+    place = next((place for place, names in _PLACES.items() if name in names), None)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{place}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _given(session: Session | None) -> Session:
+    from preheat.api.session import Session
+
+    return session or Session()
+
 
 def pull(
     *what: str, files: Sequence[str] = (), views: Mapping[str, Folder] | None = None, session: Session | None = None
@@ -105,9 +147,10 @@ def pull(
     Raise HubError if no hub has the model, IntegrityError for bytes that do not match their digest, LibraryError for
     example for a full disk, Occupied if other files are in the way. The next pull resumes an interrupted download.
     """
+    from preheat.api.plans import plan_pull
     from preheat.api.pulling import pull_all
 
-    session = session or Session()
+    session = _given(session)
     before = session.transport.received
     return pull_all(plan_pull(*what, files=files, views=views, session=session), session, before)
 
@@ -120,21 +163,21 @@ def stage(*what: str, terms: StageTerms, files: Sequence[str] = (), session: Ses
     """
     from preheat.api.staging.stage import stage as fill
 
-    return fill(what, files, terms, session or Session())
+    return fill(what, files, terms, _given(session))
 
 
 def release(job: str, terms: StageTerms, *, session: Session | None = None) -> Removed:
     """Release what `job` holds in the stage `terms.to`, and remove what the terms' limits no longer allow."""
     from preheat.api.staging.stage import release as let_go
 
-    return let_go(job, terms, session or Session())
+    return let_go(job, terms, _given(session))
 
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
     """Pin an app's needs to commits, sizes and digests, and write the lock beside its recipe. Raise HubError."""
     from preheat.api.locking import lock_app
 
-    return lock_app(app, session or Session()).now
+    return lock_app(app, _given(session)).now
 
 
 def check_lock(app: str | None = None, *, session: Session | None = None) -> LockChanges:
@@ -144,7 +187,7 @@ def check_lock(app: str | None = None, *, session: Session | None = None) -> Loc
     """
     from preheat.api.locking import check_app_lock
 
-    return check_app_lock(app, session or Session())
+    return check_app_lock(app, _given(session))
 
 
 def replay(app: str | None = None, *, session: Session | None = None) -> ReplayVerdict:
@@ -154,7 +197,7 @@ def replay(app: str | None = None, *, session: Session | None = None) -> ReplayV
     """
     from preheat.api.locking import replay_locked
 
-    return replay_locked(app, session or Session())[1]
+    return replay_locked(app, _given(session))[1]
 
 
 def view(
@@ -164,7 +207,9 @@ def view(
 
     Raise NotPreloaded for files that are not in the library, Occupied if other files are in the way.
     """
-    session = session or Session()
+    from preheat.api.plans import execute, plan_view
+
+    session = _given(session)
     return execute(plan_view(kind, folder, *refs, files=files, session=session), session=session)
 
 
@@ -178,7 +223,7 @@ def trace(*command: str, terms: TraceTerms | None = None, session: Session | Non
     from preheat.api.tracing import TraceTerms, trace_app
 
     terms = terms or TraceTerms()
-    traced = trace_app(command, session or Session(), terms)
+    traced = trace_app(command, _given(session), terms)
     traced.require_replayed(terms.output)
     return traced
 
@@ -198,7 +243,7 @@ def run(
     """
     from preheat.api.running import Guarding, app_to_run, run_app
 
-    session = session or Session()
+    session = _given(session)
     return run_app(app_to_run(app, tuple(command), session), session, guarding or Guarding())
 
 
@@ -212,7 +257,7 @@ def build(
     """
     from preheat.api.building import ImageBuilder
 
-    builder = ImageBuilder(app, session or Session(), terms)
+    builder = ImageBuilder(app, _given(session), terms)
     return builder.build(plan or builder.plan())
 
 
@@ -233,7 +278,7 @@ def mirror(
     """
     from preheat.api.mirroring import MirrorTerms, RunningMirror
 
-    return RunningMirror(address, terms or MirrorTerms(), session or Session())
+    return RunningMirror(address, terms or MirrorTerms(), _given(session))
 
 
 def prove(app: str | None = None, proof: Proof | None = None, *, session: Session | None = None) -> Report:
@@ -244,49 +289,5 @@ def prove(app: str | None = None, proof: Proof | None = None, *, session: Sessio
     """
     from preheat.api.proving import Proof, prove_app
 
-    session = session or Session()
+    session = _given(session)
     return prove_app(session.recipe(app), session, proof or Proof())
-
-
-def adopt(
-    *folders: Folder, ref: str = "", copy: bool = False, share: bool = False, session: Session | None = None
-) -> Adoption:
-    """Add the models in other programs' caches to the library, without a download or a second copy.
-
-    `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy each file that cannot share
-    extents with its original (reflink), instead of hard-linking it. Files on another filesystem can only be added with
-    `copy`. `share`: also add files that other users cannot read now, but can in the library.
-
-    A file that cannot be added raises no error: it is counted, and an event reports the reason. Raise NoSpace if the
-    disk has no room for the copies. Raise CheckFailed if the session refuses unsafe files and a version contains one;
-    that version is then not recorded in the library.
-    """
-    session = session or Session()
-    return execute(plan_adopt(*folders, ref=ref, copy=copy, share=share, session=session), session=session)
-
-
-def fold(*also: Folder, copy: bool = False, settle_s: float = 0.0, session: Session | None = None) -> Folded:
-    """Keep one copy of each model file for all apps on this machine: the apps' names become links to the library.
-
-    The arguments are those of `plan_fold`. Files that cannot be folded are left unchanged: the result and events have
-    the reasons. `unfold` restores all files at any time.
-    """
-    session = session or Session()
-    return execute(plan_fold(*also, copy=copy, settle_s=settle_s, session=session), session=session)
-
-
-def watch_fold(
-    *also: Folder, copy: bool = False, every_s: float = 60.0, settle_s: float = 60.0, session: Session | None = None
-) -> Iterator[FoldPlan]:
-    """Look into the apps' model folders every `every_s` seconds; yield a plan whenever there are files to fold.
-
-    Only files that have not changed for `settle_s` seconds are read. It does not end by itself, and folds nothing:
-
-        for plan in api.watch_fold(session=session):
-            api.execute(plan, session=session)
-
-    The folders in `also` need not exist yet. Raise UsageError if this user has no home folder.
-    """
-    from preheat.api.plans import watch_folders
-
-    return watch_folders(also, session or Session(), copy=copy, every_s=every_s, settle_s=settle_s)

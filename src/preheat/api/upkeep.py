@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preheat.api.plans import carry_out_removal, plan_prune, plan_remove
+from preheat.api.plans import carry_out_removal, execute, plan_adopt, plan_fold, plan_prune, plan_remove
 from preheat.api.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from os import PathLike
 
     from preheat.core.ref import Ref
     from preheat.core.snapshot import File, Snapshot
     from preheat.library.library import Library
     from preheat.library.upkeep.usage import Survey
+    from preheat.verbs.folding.fold import Folded
+    from preheat.verbs.folding.fold_plan import FoldPlan
     from preheat.verbs.folding.unfold import Unfolded
+    from preheat.verbs.upkeep.adopt import Adoption
     from preheat.verbs.upkeep.remove import Removal
     from preheat.verbs.upkeep.status import RecipeStatus, Status
     from preheat.verbs.upkeep.verify import VerifyResult
+
+    Folder = str | PathLike[str]
 
 
 def ls(*refs: str, session: Session | None = None) -> Survey:
@@ -25,8 +31,7 @@ def ls(*refs: str, session: Session | None = None) -> Survey:
 
     `refs`: only these models, by name or glob (`openai/*`). Raise NotPreloaded for one that matches nothing.
     """
-    from dataclasses import replace
-
+    from preheat.core.values.replace import replace
     from preheat.library.upkeep.usage import survey
     from preheat.verbs.upkeep.chosen_versions import chosen_versions
 
@@ -163,3 +168,47 @@ def unfold(*, session: Session | None = None) -> Unfolded:
 
     session = session or Session()
     return restore(session.library, fold_journal(session), session.on_event)
+
+
+def adopt(
+    *folders: Folder, ref: str = "", copy: bool = False, share: bool = False, session: Session | None = None
+) -> Adoption:
+    """Add the models in other programs' caches to the library, without a download or a second copy.
+
+    `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy each file that cannot share
+    extents with its original (reflink), instead of hard-linking it. Files on another filesystem can only be added with
+    `copy`. `share`: also add files that other users cannot read now, but can in the library.
+
+    A file that cannot be added raises no error: it is counted, and an event reports the reason. Raise NoSpace if the
+    disk has no room for the copies. Raise CheckFailed if the session refuses unsafe files and a version contains one;
+    that version is then not recorded in the library.
+    """
+    session = session or Session()
+    return execute(plan_adopt(*folders, ref=ref, copy=copy, share=share, session=session), session=session)
+
+
+def fold(*also: Folder, copy: bool = False, settle_s: float = 0.0, session: Session | None = None) -> Folded:
+    """Keep one copy of each model file for all apps on this machine: the apps' names become links to the library.
+
+    The arguments are those of `plan_fold`. Files that cannot be folded are left unchanged: the result and events have
+    the reasons. `unfold` restores all files at any time.
+    """
+    session = session or Session()
+    return execute(plan_fold(*also, copy=copy, settle_s=settle_s, session=session), session=session)
+
+
+def watch_fold(
+    *also: Folder, copy: bool = False, every_s: float = 60.0, settle_s: float = 60.0, session: Session | None = None
+) -> Iterator[FoldPlan]:
+    """Look into the apps' model folders every `every_s` seconds; yield a plan whenever there are files to fold.
+
+    Only files that have not changed for `settle_s` seconds are read. It does not end by itself, and folds nothing:
+
+        for plan in api.watch_fold(session=session):
+            api.execute(plan, session=session)
+
+    The folders in `also` need not exist yet. Raise UsageError if this user has no home folder.
+    """
+    from preheat.api.plans import watch_folders
+
+    return watch_folders(also, session or Session(), copy=copy, every_s=every_s, settle_s=settle_s)
