@@ -3,9 +3,11 @@
 import contextlib
 import os
 import pwd
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from preheat.core.cache_variables import hf_home
 from preheat.core.errors import UsageError
@@ -43,8 +45,7 @@ VARIABLES = {
 CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """The settings from the environment: folders, endpoints, tokens, proxies, certificates, registry logins.
 
     `state` is the folder for files that do not belong in the library. `library` and `state` are None if no variable
@@ -72,8 +73,6 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     From disk, this reads only Hugging Face's token file, and checks whether CA files exist. Raise UsageError for a
     token with invalid characters.
     """
-    import platformdirs  # takes longer to import than the rest of the API
-
     env = os.environ if environ is None else environ
     # For requests, the value can also be a folder; preheat ignores folders.
     others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
@@ -82,7 +81,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     tokens = {"hf": _token(env, home), "ms": _modelscope_token(env)}
     return Config(
         library=_library(env, home),
-        state=platformdirs.user_state_path("preheat") if home or env.get("XDG_STATE_HOME") else None,
+        state=_state(env, home),
         endpoints={
             "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
@@ -130,9 +129,32 @@ def _home(env: Mapping[str, str]) -> Path | None:
 def _library(env: Mapping[str, str], home: Path | None) -> Path | None:
     if env.get("PREHEAT_LIBRARY"):
         return Path(env["PREHEAT_LIBRARY"])
-    import platformdirs
+    usual = _in_linux_home(env, "XDG_DATA_HOME", ".local/share")
+    if usual is None and (home or env.get("XDG_DATA_HOME")):
+        import platformdirs
 
-    return platformdirs.user_data_path("preheat") / "library" if home or env.get("XDG_DATA_HOME") else None
+        usual = platformdirs.user_data_path("preheat")
+    return usual / "library" if usual is not None else None
+
+
+def _state(env: Mapping[str, str], home: Path | None) -> Path | None:
+    usual = _in_linux_home(env, "XDG_STATE_HOME", ".local/state")
+    if usual is None and (home or env.get("XDG_STATE_HOME")):
+        import platformdirs
+
+        usual = platformdirs.user_state_path("preheat")
+    return usual
+
+
+def _in_linux_home(env: Mapping[str, str], variable: str, folder: str) -> Path | None:
+    """Return the folder that platformdirs returns on Linux for a user with a home folder in HOME; None elsewhere.
+
+    platformdirs takes 6 ms to import, for which each start of an app would wait.
+    """
+    home, named = env.get("HOME", ""), env.get(variable, "")
+    if not sys.platform.startswith("linux") or not home.startswith("/"):
+        return None
+    return Path(named if named.startswith("/") else f"{home.rstrip('/')}/{folder}", "preheat")
 
 
 def _below(env: Mapping[str, str], variable: str, home: Path | None, folder: str) -> list[Path]:
