@@ -8,7 +8,8 @@ from shlex import quote
 from preheat.cli.parser import VERBS, Parser, parser
 from preheat.core.events import Event, Listener, Noted
 
-_COMMAND = re.compile(rf"\bpreheat ({'|'.join(sorted(VERBS, key=len, reverse=True))})\b(?!-)")
+# A string, not a compiled pattern: only errors have hints, and re compiles it on first use.
+_COMMAND = rf"\bpreheat ({'|'.join(sorted(VERBS, key=len, reverse=True))})\b(?!-)"
 # What follows a command in a sentence, or redirects its output.
 _END = re.compile(r"[;,](?= )| >|\n")
 
@@ -30,7 +31,7 @@ def as_typed(hint: str, options: argparse.Namespace) -> str:
 
     # A command with a library or an endpoint of its own means that one.
     given = [one for one in given if one[0] not in hint]
-    return _COMMAND.sub(complete, hint)
+    return re.sub(_COMMAND, complete, hint)
 
 
 def with_typed_hints(on_event: Listener, options: argparse.Namespace) -> Listener:

@@ -22,7 +22,7 @@ ARCHIVES = (ZIP, TAR)  # each names the members of an archive at a URL, which th
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
 _SEGMENT = r"(?!\.)[A-Za-z0-9._-]{1,96}(?<![.-])"
 _REPO = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}")
-_WHOLE = re.compile(rf"(?:(?:hf|ms):)?(?:(?:models|datasets|spaces)/)?(?:{_SEGMENT}/)?{_SEGMENT}(?:@[^@:\s]+)?")
+_WHOLE = rf"(?:(?:hf|ms):)?(?:(?:models|datasets|spaces)/)?(?:{_SEGMENT}/)?{_SEGMENT}(?:@[^@:\s]+)?"
 _KINDS = {
     HUGGING_FACE: {"models": MODEL, "datasets": DATASET, "spaces": SPACE},
     MODELSCOPE: {"models": MODEL, "datasets": DATASET},
@@ -51,7 +51,7 @@ _SOURCES[IMAGE] = (_IMAGE, "an image in a registry", "oci:REGISTRY/REPOSITORY@sh
 
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
 # What stands before the name in addresses of Hugging Face: fsspec's, git's and the site's.
-_FORMS = re.compile(r"^(?:hf://|(?:https?://)?(?:git@)?(?:www\.)?(?:huggingface\.co|hf\.co)[/:])")
+_FORMS = r"^(?:hf://|(?:https?://)?(?:git@)?(?:www\.)?(?:huggingface\.co|hf\.co)[/:])"
 _MADE_HINT, _URL_HINT = "made:APP/NAME, as `preheat trace` writes it", "https://host/file#sha256=HEX"
 
 
@@ -289,12 +289,12 @@ def _meant(text: str) -> str:
     """Return the beginning of a hint: the name that the forms of other tools, or a folder's path, most likely mean."""
     if text.startswith(("./", "../", "/", "~")):
         return f"for a folder: file:{text}; "
-    name = _FORMS.sub("", text.strip()).removesuffix(".git").strip("/")
+    name = re.sub(_FORMS, "", text.strip()).removesuffix(".git").strip("/")
     name = re.sub("(?i)^(hf|ms):(//)?", lambda found: f"{found[1].lower()}:", name)
     hub, colon, rest = name.partition(":")
     if colon and "/" in hub:
         name = f"{hub}@{rest}"  # as docker and ollama name tags
     # A mistake in another text would be followed by a hint of its own, and so on.
-    if name == text or not _WHOLE.fullmatch(name) or "--" in name or ".." in name:
+    if name == text or not re.fullmatch(_WHOLE, name) or "--" in name or ".." in name:
         return ""
     return f"did you mean {Ref.parse(name)}? "

@@ -10,7 +10,7 @@ import msgspec
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.placement import StatFields
 
-_BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})")
+_BLOB = rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})"
 
 
 class PathState(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class PathState(msgspec.Struct, frozen=True):
     @property
     def blob(self) -> Digest | None:
         """Return the digest of the blob that the symlink points to, even if dangling; only preheat makes these."""
-        if (match := _BLOB.fullmatch(self.target)) is None or len(match[3]) not in (40, 64):
+        if (match := re.fullmatch(_BLOB, self.target)) is None or len(match[3]) not in (40, 64):
             return None
         if len(match[3]) != (64 if match[1] == SHA256 else 40):
             return None

@@ -59,9 +59,9 @@ _SHARED = {kind: frozenset(text.split()) for kind, text in _SHARED_TEXT.items()}
 # Folders of a home that have folders of apps, by path.
 _NESTED = {".local/share": SHARE, ".config": CONFIG, ".cache": CACHE}
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib", ".pth", ".egg-link", ".sh", ".exe")
-_VERSIONED_LIBRARY = re.compile(r"\.so(\.[0-9]+)+\Z")
+_VERSIONED_LIBRARY = r"\.so(\.[0-9]+)+\Z"
 # Files of model caches with which other programs log in at a hub.
-_LOGINS = re.compile(r"(?:huggingface/(?:token|stored_tokens)|\.?modelscope/(?:hub/)?credentials/.*)\Z", re.IGNORECASE)
+_LOGINS = r"(?i:(?:huggingface/(?:token|stored_tokens)|\.?modelscope/(?:hub/)?credentials/.*)\Z)"
 _METADATA = (".dist-info", ".egg-info", ".data")
 # How people write the places.
 _WRITTEN = {HOME: "~", CACHE: "~/.cache", TMP: "/tmp", SITE_PACKAGES: "site-packages"}  # noqa: S108 - for people
@@ -87,14 +87,14 @@ class FreePlace(msgspec.Struct, frozen=True):
             return f"programs look for code or configuration in {root}/{top}"
         if kind == SITE_PACKAGES and _starts(top, rest):
             return "Python or its installer runs it at its start"
-        if _LOGINS.match(below):
+        if re.match(_LOGINS, below):
             return "programs log in at a hub with it"
         folder = f"{root}/{top}"
         if not os.path.lexists(folder) or is_ours(folder) or _is_shared(kind, top, folder):
             return ""
         if kind == SITE_PACKAGES:
             name = path.casefold()
-            is_code = top.endswith(_METADATA) or name.endswith(_CODE) or _VERSIONED_LIBRARY.search(name)
+            is_code = top.endswith(_METADATA) or name.endswith(_CODE) or re.search(_VERSIONED_LIBRARY, name)
             return f"it is code in {top}, which preheat did not install" if is_code else ""
         return f"{folder} exists, and preheat did not make it"
 
