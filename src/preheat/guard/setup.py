@@ -61,7 +61,7 @@ def keep(
         ranges = _ranges(stage)
         app_status.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
-        escapes = [words for words in [weakness(app)] if words]
+        escapes: list[str] = []
         terms = StandbyPolicy(stage.standby, stage.drain_within_s)
 
         def tell(event: Event) -> None:
@@ -73,8 +73,11 @@ def keep(
                 published.open()
             if isinstance(event, Changed):
                 _tell_systemd(systemd.socket, event, settings.patience)
-            if isinstance(event, Changed) and event.life == "running" and escapes:
-                on_event(Notice(escapes.pop()))
+            if isinstance(event, Changed) and event.life == "running" and not escapes:
+                # Not before the app is started, which would wait for it.
+                escapes.append(weakness(app))
+                if escapes[0]:
+                    on_event(Notice(escapes[0]))
             if isinstance(event, Changed) and event.life == "running" and warm:
                 # A ready app has read its files: warming the rest would be useless.
                 warm[0].close()

@@ -189,3 +189,18 @@ def test_a_probe_loop_stores_the_time_of_the_first_success() -> None:
     assert lookout.ready_at is not None
     assert before <= lookout.ready_at <= time.monotonic()
     lookout.close()
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:{}/", "https://127.0.0.1:{}/", "openai:http://127.0.0.1:{}/v1"])
+def test_a_probe_loads_its_client_only_once_the_app_listens(text: str) -> None:
+    """Until then the app imports, and would wait for the core."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    code = f"""
+import sys
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes.probes import parse_probe
+print(parse_probe({text.format(port)!r}, Tail()).ready(), *({{"http.client", "ssl", "email"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Mapping, NamedTuple, Protocol
 
 from preheat.guard.model.tail import LineMatcher, Tail
-from preheat.guard.probes.real_requests import KINDS, HangUp, OneRealRequest, RealRequest, split_request
+from preheat.guard.probes.real_requests import KINDS, HangUp, OneRealRequest, RealRequest, listens, split_request
 
 _TIMEOUT_S = 5.0
 # Strings, not compiled patterns: re compiles and caches them on first use.
@@ -35,21 +35,27 @@ class HttpProbe(NamedTuple):
 
     def ready(self) -> bool:
         """See Probe."""
-        # Import here: http.client and ssl take longer to load than the rest of the guard.
-        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+        import socket
 
-        connection: HTTPConnection
-        if self.tls:
-            import ssl
+        try:
+            connected = socket.create_connection((self.host, self.port), _TIMEOUT_S)
+        except OSError:
+            return False
+        # Import here: http.client and ssl take longer to load than the rest of the guard, and an app that does not
+        # listen yet imports too, and would wait for the core.
+        from http.client import HTTPConnection, HTTPException
 
-            # The probe sends no secrets, so an unverified certificate is harmless.
-            trusting = ssl._create_unverified_context()  # noqa: S323
-            connection = HTTPSConnection(self.host, self.port, timeout=_TIMEOUT_S, context=trusting)
-        else:
-            connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
+        connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
+        connection.sock = connected
         # The socket timeout applies to each read: an app that sends one byte per second would never reach it.
         hanging_up = HangUp(connection, 2 * _TIMEOUT_S)
         try:
+            if self.tls:
+                import ssl
+
+                # The probe sends no secrets, so an unverified certificate is harmless.
+                trusting = ssl._create_unverified_context()  # noqa: S323
+                connection.sock = trusting.wrap_socket(connected, server_hostname=self.host)
             connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
             # http.client parses truncated headers as if they were complete.
             return 200 <= connection.getresponse().status < 400 and not hanging_up.done
@@ -68,13 +74,7 @@ class PortProbe(NamedTuple):
 
     def ready(self) -> bool:
         """See Probe."""
-        import socket
-
-        try:
-            socket.create_connection((self.host, self.port), _TIMEOUT_S).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.host, self.port)
 
 
 class LineProbe(NamedTuple):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 KINDS = ("gradio", "openai", "wav")
 _FORM = r"(?s)(gradio|openai|wav)(?:@(\d+(?:\.\d+)?)s)?:(http://\S+)(?:\s+(.+))?"
 _WITHIN_S = 30.0
+_CONNECT_S = 5.0
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -31,6 +32,9 @@ class RealRequest(NamedTuple):
 
     def ready(self) -> bool:
         """See Probe."""
+        if not listens(self.host, self.port):
+            return False
+        # Imported once the app listens: until then it imports too, and would wait for the core.
         from http.client import HTTPException
 
         try:
@@ -110,13 +114,18 @@ class OneRealRequest:
         if not self._answered:
             self._answered = self._request.ready()
             return self._answered
-        import socket
+        return listens(self._request.host, self._request.port)
 
-        try:
-            socket.create_connection((self._request.host, self._request.port), 5.0).close()
-        except OSError:
-            return False
-        return True
+
+def listens(host: str, port: int) -> bool:
+    """Return whether a connection is accepted."""
+    import socket
+
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def split_request(text: str) -> tuple[str, float, str, str]:
