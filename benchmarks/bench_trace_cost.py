@@ -9,13 +9,13 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import describe
 
 from preheat.core.events import Event
 from preheat.core.ref import Ref
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe

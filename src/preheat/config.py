@@ -151,7 +151,7 @@ def _in_linux_home(env: Mapping[str, str], variable: str, folder: str) -> Path |
 
     platformdirs takes 6 ms to import, for which each start of an app would wait.
     """
-    home, named = env.get("HOME", ""), env.get(variable, "")
+    home, named = env.get("HOME") or "", env.get(variable) or ""
     if not sys.platform.startswith("linux") or not home.startswith("/"):
         return None
     return Path(named if named.startswith("/") else f"{home.rstrip('/')}/{folder}", "preheat")

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from preheat import api
@@ -137,7 +138,9 @@ EVERYWHERE = {"help", "library", "json", "events", "verbosity"}
 
 
 def arguments(part: Callable[..., object]) -> set[str]:
-    """Return the names of a function's arguments, or of a dataclass's fields."""
+    """Return the names of a function's arguments, or of the fields of a dataclass or struct."""
+    if isinstance(part, type) and issubclass(part, msgspec.Struct):
+        return set(part.__struct_fields__)
     if dataclasses.is_dataclass(part):
         return {field.name for field in dataclasses.fields(part)}
     return set(inspect.signature(part).parameters)

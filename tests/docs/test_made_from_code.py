@@ -9,7 +9,8 @@ from preheat.config import VARIABLES, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 # Lower-case names, and a variable that only marks a CGI program.
-UNSAID = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"}
+# docs/config.md describes the last two below its table.
+UNSAID = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD", "XDG_DATA_HOME", "XDG_STATE_HOME"}
 
 
 class Asked(Mapping[str, str]):

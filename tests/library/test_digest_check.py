@@ -1,6 +1,5 @@
 """Digest check: the files of a lock are found in the library with one look at each."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from preheat.core.digest import sha256
 from preheat.core.errors import NotPreloaded
 from preheat.core.snapshot import File
+from preheat.core.values.replace import replace
 from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from tests.growth.counting import operations

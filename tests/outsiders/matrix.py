@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.events import Answered
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.views.placer import place
 from preheat.views.view_protocol import View
 from tests.outsiders.conftest import Served

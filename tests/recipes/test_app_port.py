@@ -1,11 +1,11 @@
 """App port: how a recipe says that its app takes a port, and what follows from another one."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.recipes.app_port import at_port, require_status_apart, usual_port
 from preheat.recipes.recipe import Recipe
 

@@ -1,11 +1,11 @@
 """Container port: the recipe's port is the one of its container, and the guard gets the options for it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.recipes.container_port import ContainerPort, container_port
 from preheat.recipes.recipe import Recipe
 

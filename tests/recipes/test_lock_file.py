@@ -1,6 +1,5 @@
 """A lock pins a recipe, the same on every machine."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from preheat.core.digest import git_sha1, sha256
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.recipes.depends import Depends
 from preheat.recipes.lock_file import Archive, Lock, Pinned, lock_path, read_lock
 from preheat.recipes.lock_writer import lock_text

@@ -1,12 +1,12 @@
 """Kept: a small library for views, with blobs at the real paths, and a snapshot written by hand."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.folder import Folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -6,7 +6,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from preheat.core.errors import Occupied
 from preheat.core.events import Event, MovedAside, Reading
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, places_of
 from preheat.verbs.placing.place import place_sites

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ from preheat.api.image_stores import ImageStores
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Noted, Read
 from preheat.core.units import say_size
+from preheat.core.values.replace import replace
 from preheat.oci.config.image_config import INTERVAL_S, work_folder
 from preheat.oci.local.engine import find_image
 from preheat.oci.model.image_name import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from preheat.api.addresses.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Noted
+from preheat.core.values.replace import replace
 from preheat.mirror.access.certificate import given, names_of, own, place
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf

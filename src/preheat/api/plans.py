@@ -10,10 +10,10 @@ command's `--dry-run`, its disk check, its progress bar and its execution use th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from preheat.api.session import Session
+from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

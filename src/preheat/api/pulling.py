@@ -6,7 +6,7 @@ Modules that only some pulls use are imported on use: importing them takes a ten
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from preheat.api.naming.similar_models import naming_similar
 from preheat.core.errors import HubError, NotPreloaded
 from preheat.core.events import Noted, OptionalMissing
 from preheat.core.ref import ARCHIVES, MADE, URL, Ref
+from preheat.core.values.replace import replace
 from preheat.net.retry import HASTY
 from preheat.recipes.optional_needs import UnlessOptional
 from preheat.recipes.recipe import Need

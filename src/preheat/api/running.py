@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from preheat import __version__
 from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
 from preheat.core.events import Noted
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
@@ -51,8 +53,7 @@ _OF_A_SESSION = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guarding:
+class Guarding(msgspec.Struct, frozen=True, kw_only=True):
     """How the guard supervises an app; see docs/guard.md.
 
     Times are in seconds; addresses are `HOST:PORT`; an empty string means none. `ready`: the ready probe, replaces the
@@ -66,7 +67,7 @@ class Guarding:
 
     pull: bool = False
     ready: str = ""
-    patience: RestartPolicy = field(default_factory=RestartPolicy)
+    patience: RestartPolicy = RestartPolicy()
     alive: str = ""
     status: str = ""
     front: str = ""

@@ -6,7 +6,6 @@ Modules that only some verbs need are imported on use, to keep starts from a com
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from preheat.api.addresses.store_secrets import store_secrets
 from preheat.api.settings import Settings
 from preheat.config import Config, read_config
 from preheat.core.errors import CheckFailed, UsageError, did_you_mean
+from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
     from preheat.api.carrying.object_stores import ObjectStores

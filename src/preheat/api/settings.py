@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+import msgspec
 
 from preheat.core.errors import UsageError
 
@@ -14,8 +15,7 @@ MOST_CONNECTIONS = 1024
 Unsafe = Literal["refuse", "warn", "allow"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Options of all verbs; the defaults are those of the command.
 
     `library`: the folder of the library; None for the user's default.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.api.addresses.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import HubError, UsageError
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
 from preheat.proof.start.trial import read_first

@@ -1,7 +1,6 @@
 """Wiring: convert the command line to the settings of a session."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.api.addresses.endpoints import require_token
@@ -10,6 +9,7 @@ from preheat.api.settings import Settings
 from preheat.cli.hints import with_typed_hints
 from preheat.cli.output.console import Console
 from preheat.cli.typed_units import read_seconds, read_size
+from preheat.core.values.replace import replace
 
 
 class Wiring(Session):

@@ -1,22 +1,24 @@
 """Snapshot: one commit of a repository, as a tuple of files."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from itertools import pairwise
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.units import say_some
+from preheat.core.values.replace import replace
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
 GLOB = frozenset("*?[")
-# A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
-_INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
+# A control character, a backslash, or a name that is empty, "." or "..".
+_INVALID = re.compile(r"[\x00-\x1f\\]|(?:\A|/)\.{0,2}(?:/|\Z)")
 NAME_MAX, PATH_MAX = 255, 4096  # bytes, of limits.h
 
 
@@ -32,22 +34,25 @@ class File(msgspec.Struct, frozen=True, gc=False):
     digest: Digest
 
     def __post_init__(self) -> None:
-        if _INVALID.search(self.path) or _has_long_name(self.path) or not 0 <= self.size < 1 << 63:
+        if _INVALID.search(self.path) or not _has_fit_names(self.path) or not 0 <= self.size < 1 << 63:
             raise IntegrityError(
                 f"{self.path!r} with {self.size} bytes cannot be a file: invalid path or size",
                 hint="do not trust this hub; try another --endpoint",
             )
 
 
-def _has_long_name(path: str) -> bool:
-    # UTF-8 has at most 4 bytes per character, so that most paths need not be encoded: a repository has thousands.
-    if 4 * len(path) <= NAME_MAX:
+def _has_fit_names(path: str) -> bool:
+    """Return whether a path has no name that is too long, or that has half of a surrogate pair."""
+    # Most paths need not be encoded: a repository has thousands.
+    if len(path) <= NAME_MAX and path.isascii():
+        return True
+    try:
+        return len(path.encode()) < PATH_MAX and all(len(name.encode()) <= NAME_MAX for name in path.split("/"))
+    except UnicodeEncodeError:
         return False
-    return len(path.encode()) >= PATH_MAX or any(len(name.encode()) > NAME_MAX for name in path.split("/"))
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """The files of one commit: `ref` is the requested name, `commit` the commit that it resolved to.
 
     `unlisted` is None if `files` are all files that were asked for. Otherwise the commit may have more: `unlisted`
@@ -58,10 +63,13 @@ class Snapshot:
     commit: str
     files: tuple[File, ...]
     unlisted: tuple[str, ...] | None = None
-    _by_path: dict[str, File] = field(init=False, repr=False, compare=False)
+
+    @functools.cached_property
+    def _by_path(self) -> dict[str, File]:
+        return {file.path: file for file in self.files}
 
     def __post_init__(self) -> None:
-        paths = {file.path: file for file in self.files}
+        paths = self._by_path
         if len(paths) != len(self.files):
             raise IntegrityError(f"the hub lists a file of {self.ref} twice")
         # In this order, what is below a path follows it directly: paths may have thousands of folders.
@@ -70,7 +78,6 @@ class Snapshot:
             if following.startswith(f"{path}\0"):
                 folder = path.replace("\0", "/")
                 raise IntegrityError(f"the hub lists {folder!r} as both a file and a folder of {self.ref}")
-        object.__setattr__(self, "_by_path", paths)
 
     def may_have(self, path: str) -> bool:
         """Return whether `path` is, or may be, one of the unlisted files that are known to be missing."""
@@ -88,11 +95,10 @@ class Snapshot:
         """Return the same commit under another ref; O(1), as the files are shared."""
         if ref == self.ref:
             return self
-        copy = object.__new__(Snapshot)
-        object.__setattr__(copy, "ref", ref)
-        for name in ("commit", "files", "unlisted", "_by_path"):
-            object.__setattr__(copy, name, getattr(self, name))
-        return copy
+        named: Snapshot = self.__copy__()  # type: ignore[attr-defined]  # msgspec's stubs lack it
+        named.__dict__.update(self.__dict__)
+        force_setattr(named, "ref", ref)
+        return named
 
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.

@@ -7,13 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from preheat.core.digest import SHA256, Digest, Hasher, hasher
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.disk.temporary_file import create
 from preheat.library.adopt.intake import Intake
 from preheat.library.archive_members import Member, read_members

@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, PreheatError
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.blobs.blobs import add_name
 from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from urllib3 import exceptions
 from preheat import __version__
 from preheat.core.errors import HubError, HubUnavailable, PreheatError
 from preheat.core.secret_text import one_line
+from preheat.core.values.replace import replace
 from preheat.net.address_fence import Fence
 from preheat.net.happy_eyeballs import Race
 from preheat.net.interruptible_sockets import tls_context

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import replace
 
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import PORT, PORT_VARIABLES, USUAL_PORT
 from preheat.guard.options import read_address
 from preheat.guard.probes.probes import port_of

@@ -5,8 +5,9 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 # Strings, not compiled patterns: few starts need them.
 _PYTHON = r"(?:python|pypy)[0-9.]*"
@@ -21,8 +22,7 @@ _LONGEST_SCRIPT = 64 << 10
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
-@dataclass(frozen=True)
-class AppPython:
+class AppPython(msgspec.Struct, frozen=True, dict=True):
     """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
 
     `prefix` is the folder of the virtual environment, or of the Python installation. `listed` are the names in

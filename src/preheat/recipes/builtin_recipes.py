@@ -1,8 +1,8 @@
 """Built-in recipes: the recipes in `builtin/`, by name."""
 
-from dataclasses import replace
 from pathlib import Path
 
+from preheat.core.values.replace import replace
 from preheat.recipes.lock_file import Lock, understand_lock
 from preheat.recipes.recipe import Recipe, understand
 

@@ -1,8 +1,9 @@
 """Container port: the port at which an app in a container is reached, and the guard's options for it; pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import PORT
 from preheat.guard.probes.probes import port_of
 from preheat.recipes.app_port import at_port, listening_port, ready_at, require_own_port, takes_port, usual_port

@@ -1,15 +1,13 @@
 """Depends: what the files that an app's start made depend on, and whether it is the same here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
 from preheat.recipes.app_python import AppPython
 
 
-@dataclass(frozen=True, slots=True)
-class Depends:
+class Depends(msgspec.Struct, frozen=True):
     """What made files depend on; an empty field does not matter.
 
     `python` is `3.11`, `machine` as in uname(2), `packages` maps Python packages to versions, `gpu` is a GPU's name.
@@ -17,7 +15,7 @@ class Depends:
 
     python: str = ""
     machine: str = ""
-    packages: Mapping[str, str] = field(default_factory=dict, hash=False)
+    packages: Mapping[str, str] = {}
     gpu: str = ""
 
     @property

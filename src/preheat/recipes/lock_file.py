@@ -4,7 +4,7 @@ The file is TOML, written by `preheat lock`, for diffs and not for editing: one 
 contains no endpoint and no absolute path.
 """
 
-from dataclasses import dataclass, field, replace
+import functools
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.recipe import Need, Recipe, check_need
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
@@ -50,8 +51,7 @@ class Pinned(msgspec.Struct, frozen=True):
         return replace(own, locked=locked, partly=self.partly, depends=depends, archive_size=size)
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(msgspec.Struct, frozen=True, dict=True):
     """The pinned needs of a recipe, in the recipe's order.
 
     `start_list` is what a traced start read besides them (guard/warm_up/start_list.py); empty if it was not traced.
@@ -59,11 +59,11 @@ class Lock:
 
     needs: tuple[Pinned, ...]
     start_list: str = ""
-    _by_need: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @functools.cached_property
+    def _by_need(self) -> dict[Need, Pinned]:
         # Of two equal needs, the first one applies.
-        object.__setattr__(self, "_by_need", {pinned.need: pinned for pinned in reversed(self.needs)})
+        return {pinned.need: pinned for pinned in reversed(self.needs)}
 
     def find(self, need: Need) -> Pinned | None:
         """Return the pin of a recipe's need; None if the lock does not contain the need."""

@@ -4,9 +4,10 @@ import os
 import pwd
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+
+import msgspec
 
 from preheat.core.errors import UsageError
 from preheat.recipes.app_python import AppPython
@@ -19,8 +20,7 @@ _SHARED = ("/", "/usr", "/usr/local")
 _PLACE = re.compile(r"\{([a-z-]+)\}(?:/|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True, eq=False):
     """The app's folder, the user's home, cache and temporary folder, and the app's site-packages; None if unknown.
 
     `python` is the app's interpreter with its packages, None if nobody looked for it. `chosen` are the names of the
@@ -32,8 +32,15 @@ class Places:
     cache: Path | None = None
     tmp: Path | None = None
     site_packages: Path | None = None
-    python: AppPython | None = field(default=None, compare=False)
-    chosen: frozenset[str] = field(default=frozenset(), compare=False)
+    python: AppPython | None = None
+    chosen: frozenset[str] = frozenset()
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the places are the same folders."""
+        return isinstance(other, Places) and all(self.folder(name) == other.folder(name) for name in NAMES)
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(self.folder, NAMES)))
 
     @classmethod
     def of(

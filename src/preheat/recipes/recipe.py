@@ -1,7 +1,6 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
@@ -10,16 +9,17 @@ import msgspec
 from preheat.core.errors import UsageError
 from preheat.core.ref import ARCHIVES, IMAGE, MADE, SOURCES, URL, Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.recipes.depends import Depends, DependsForm, read_depends
 from preheat.recipes.places import Places, split_place
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
+_NOT_COMPARED = ("places", "start_list")
 LINKS = ("symlink", "hardlink", "copy")  # the values of `link`
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True, eq=False):
     """A model that an app loads: its ref, the files needed, and the layout in which the app expects them.
 
     `same` lists other repositories and images with the same files, verified by digest. `to` renames files and folders
@@ -36,15 +36,27 @@ class Need:
     view: str = "hf-cache"
     at: str = ""
     same: tuple[Ref, ...] = ()
-    to: dict[str, str] = field(default_factory=dict, hash=False)
+    to: dict[str, str] = {}
     unpack: str = ""
     link: str = ""
     optional: bool = False
     asked_as: str = ""
-    locked: Snapshot | None = field(default=None, compare=False, repr=False)
-    partly: bool = field(default=False, compare=False, repr=False)
-    depends: Depends | None = field(default=None, compare=False, repr=False)
-    archive_size: int | None = field(default=None, compare=False, repr=False)
+    locked: Snapshot | None = None
+    partly: bool = False
+    depends: Depends | None = None
+    archive_size: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the recipes of two needs say the same; what only a lock knows does not count."""
+        return isinstance(other, Need) and (self._said, self.to) == (other._said, other.to)
+
+    def __hash__(self) -> int:
+        return hash(self._said)
+
+    @property
+    def _said(self) -> tuple[object, ...]:
+        said = (self.ref, self.files, self.view, self.at, self.same)
+        return (*said, self.unpack, self.link, self.optional, self.asked_as)
 
     @property
     def stored(self) -> Ref:
@@ -52,8 +64,7 @@ class Need:
         return self.ref.members(self.unpack) if self.unpack else self.ref
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True, eq=False):
     """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
@@ -69,7 +80,7 @@ class Recipe:
     command: tuple[str, ...] = ()
     ready: str = ""
     first: str = ""
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = {}
     needs: tuple[Need, ...] = ()
     about: str = ""
     verified: str = ""
@@ -79,9 +90,17 @@ class Recipe:
     port: int = 0
     thresholds: tuple[str, ...] = ()
     path: Path | None = None
-    places: Places | None = field(default=None, compare=False, repr=False)
+    places: Places | None = None
     built_in: bool = False
-    start_list: str = field(default="", compare=False, repr=False)
+    start_list: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether two recipes are the same, wherever they run; the start list of a lock does not count."""
+        return isinstance(other, Recipe) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name not in _NOT_COMPARED
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict of variables has none
 
     @property
     def typed(self) -> str:

@@ -1,7 +1,7 @@
 """Model manifest: which files of one commit are in an object store. Format: docs/stores.md."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -9,6 +9,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import HubError, IntegrityError, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.stores.store_keys import FORMAT
 
 LARGEST = 64 << 20  # bytes; 300,000 files need 60 MB

@@ -2,12 +2,13 @@
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.hub import Hub, Reader
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.planning.concurrency import Ramp

@@ -6,7 +6,7 @@ import ssl
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from preheat.core.errors import UsageError
 from preheat.core.events import Event, Listener, Noted
 from preheat.core.installation import is_installed
 from preheat.core.ref import MODELSCOPE, hub_of_host
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror import intercept

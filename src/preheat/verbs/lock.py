@@ -1,7 +1,7 @@
 """Lock: pin a recipe's needs to commits, sizes and digests, or report which have changed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE, Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.disk.temporary_file import tidy, write_whole
 from preheat.net.retry import USUAL, RetryPolicy
 from preheat.recipes.lock_file import Archive, Lock, Pinned

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from fnmatch import translate
 
 from preheat.core.errors import HubError, IntegrityError, NotPreloaded
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import MADE
 from preheat.core.snapshot import GLOB, File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython

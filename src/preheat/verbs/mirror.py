@@ -4,12 +4,13 @@ import functools
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Event, Listener, Noted
 from preheat.core.ref import ARCHIVES, HUGGING_FACE, MADE, MODELSCOPE, Ref
 from preheat.core.snapshot import File
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.mirror.access.allow_deny import ruled

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, IntegrityError
@@ -10,6 +10,7 @@ from preheat.core.events import Listener, Noted, OptionalMissing, Read, Reading
 from preheat.core.pulls.planned_pull import Planned, Resolved
 from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import HubError, IntegrityError, LibraryError, NoSize, NotFound
 from preheat.core.events import Listener, Noted, OptionalMissing
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import DiskNeed, disk_needs, require_space
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library

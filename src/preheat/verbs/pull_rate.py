@@ -1,9 +1,9 @@
 """Pull rate: measure how fast the hubs of a plan respond, and discard the bytes."""
 
 import time
-from dataclasses import replace
 
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.hub import Hub
 from preheat.proof.limits.interruptible import sum_in_threads
 from preheat.verbs.pull_plan import PullPlan

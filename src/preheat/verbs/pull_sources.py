@@ -1,13 +1,14 @@
 """Pull sources: the hubs to download a model from, and which of their file lists to accept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from preheat.core.errors import HubError, IntegrityError, NotFound, PreheatError
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.hub import Hub
 from preheat.library.library import Library
 from preheat.net.retry import HASTY, USUAL, RetryPolicy, persist

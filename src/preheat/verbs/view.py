@@ -1,7 +1,6 @@
 """View: place an app's needs in the folders where it looks for them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from preheat.core.errors import UsageError
 from preheat.core.events import Listener
 from preheat.core.ref import MODELSCOPE
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe

@@ -1,10 +1,10 @@
 """Names: rename a snapshot's files for a view."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from preheat.core.errors import IntegrityError, LibraryError, UsageError
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 
 
 def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:

@@ -301,7 +301,7 @@ def test_what_the_start_compiled_is_kept_although_only_the_next_start_reads_it(n
 
 
 def test_a_native_programs_format_names_the_packages_that_it_comes_from() -> None:
-    class Packages(AppPython):
+    class Packages(AppPython, frozen=True):
         def version(self, package: str) -> str:
             return {"pynini": "2.1.6", "WeTextProcessing": "1.0.4.1", "numba": "0.60"}.get(package, "")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from preheat.api.addresses.endpoints import origin
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.listing import ListingLimit, ListingMemory
 from preheat.hubs.modelscope import ModelScope

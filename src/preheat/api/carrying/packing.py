@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from preheat.api.naming.named_app import is_noted_app
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
+from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

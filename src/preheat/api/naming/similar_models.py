@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import AccessDenied, NotFound, PreheatError
+from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from preheat.api.staging.stage_session import StageSession
 from preheat.core.errors import HubError, LibraryError, NotPreloaded
 from preheat.core.events import Noted
 from preheat.core.ref import FOLDER, MODELSCOPE, URL
+from preheat.core.values.replace import replace
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.locked_needs import fitting, required, unmodified
 from preheat.verbs.placing.place import place_sites

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preheat.api.addresses.endpoints import origin
 from preheat.api.session import Session
 from preheat.core.errors import UsageError
 from preheat.core.ref import FOLDER, URL
+from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.events import Noted
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds, say_size
+from preheat.core.values.replace import replace
 from preheat.proof.advice.remedies import Remedy, typical_start
 from preheat.proof.advice.symptoms import Symptoms
 from preheat.proof.limits.line_speed import Line, measure_line

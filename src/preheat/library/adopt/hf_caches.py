@@ -14,7 +14,6 @@ pointers of git-lfs instead of files, and the files in `.git/lfs/objects`.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.core.units import say_size
+from preheat.core.values.replace import replace
 from preheat.disk.lfs_pointer import LfsPointer, read_pointer
 from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, files_below, ref_of, resolved
 from preheat.library.adopt.weight_indexes import missing_parts

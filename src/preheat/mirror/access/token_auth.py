@@ -5,10 +5,11 @@ import binascii
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.mirror.http.messages import Refused, Request, refuse
 
 _BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")

@@ -7,12 +7,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache, partial
 from io import FileIO
 
 from preheat.core.events import Answered, Listener
+from preheat.core.values.replace import replace
 from preheat.mirror.http.client_socket import TooLong, Wire
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Flow, Refused, Request, Slice, refuse

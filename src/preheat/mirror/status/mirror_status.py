@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from preheat.core.ref import Ref
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.library.upkeep.usage import VersionUsage, survey
 from preheat.mirror.http.open_connections import Crowd

@@ -4,7 +4,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from preheat.core.digest import Digest
@@ -12,6 +12,7 @@ from preheat.core.errors import Busy, HubUnavailable, IntegrityError, MirrorBusy
 from preheat.core.events import Away, Event, Listener, Noted, Received, Stored, Waiting
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
+from preheat.core.values.replace import replace
 from preheat.library.blobs.blobs import SMALL
 from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival, dispensable

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, LibraryError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.mirror.api.folders import ServedSnapshot

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from preheat.core.values.replace import replace
 from preheat.mirror.http.messages import Request, bearer
 
 _LONGEST_WAY = 8

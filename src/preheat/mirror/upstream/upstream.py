@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from preheat.core.errors import AccessDenied, Busy, HubError, HubUnavailable, In
 from preheat.core.events import Listener, Noted, Waiting
 from preheat.core.ref import Ref, issues_tokens
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.hub import Hub
 from preheat.library.library import Library
 from preheat.mirror.upstream.requester import Asker

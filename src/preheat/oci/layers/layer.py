@@ -3,10 +3,11 @@
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.digest import Digest
+from preheat.core.values.replace import replace
 from preheat.oci.layers.tar import END, FILE, FOLDER, LINK, Header, header, header_size, padding
 from preheat.oci.model.content import FileSpan, Piece, after
 

@@ -7,11 +7,11 @@ OCI images.
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
+from preheat.core.values.replace import replace
 from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.local.archive_reader import DockerArchive
 from preheat.oci.local.archive_writer import ArchiveTarget

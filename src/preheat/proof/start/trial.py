@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.errors import AppError, UsageError
+from preheat.core.values.replace import replace
 from preheat.guard.kernel.ports import Holder, port_taken, ports_of
 from preheat.guard.memory_snapshot.restore import Restorable
 from preheat.guard.model.app import App

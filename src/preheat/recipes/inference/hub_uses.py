@@ -1,11 +1,12 @@
 """Hub uses: the files from hubs that an app looked for, each with the places where it did; pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from preheat.core.ref import MODELSCOPE as MODELSCOPE_HUB
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.recipes.inference.bookkeeping import is_output
 from preheat.recipes.inference.layout_paths import HF_CACHE, HUB_LAYOUTS, MODELSCOPE, LayoutPath, place_of
 from preheat.recipes.inference.observation import HubFile, Observation, Opened

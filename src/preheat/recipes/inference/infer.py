@@ -2,10 +2,11 @@
 
 import glob
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.ref import Ref
+from preheat.core.values.replace import replace
 from preheat.recipes.inference.hub_uses import LATE, Use, hub_uses
 from preheat.recipes.inference.made_needs import made_needs
 from preheat.recipes.inference.observation import Observation, Opened

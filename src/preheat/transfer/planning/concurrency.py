@@ -1,7 +1,9 @@
 """Concurrency: the best number of connections, found by trying; pure."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from preheat.core.values.replace import replace
 
 FEWEST = 4
 # Few connections, or slow ones (bytes/s of one), become 4 times as many, others twice. Once the number that fills the

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import UsageError
 from preheat.core.events import LayerPut, Listener, Reading
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import disk_need, existing
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images, LayerFact

@@ -1,10 +1,10 @@
 """Image places: the folders that a recipe's `at` names, in the image that is built."""
 
 import posixpath
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.events import Listener
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.oci.config.base_image import BaseQuery
 from preheat.oci.config.image_config import environ_of, is_path, search_path, user_of

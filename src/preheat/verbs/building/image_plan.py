@@ -4,13 +4,14 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.core.ref import Ref
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import DiskNeed
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images

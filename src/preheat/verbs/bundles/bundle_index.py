@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -10,6 +10,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 
 FOLDER = "preheat-bundle"
 INDEX = f"{FOLDER}/index.json"

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import ImageError, LibraryError, Occupied, UsageError
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import DiskNeed, disk_need, require_space
 from preheat.disk.temporary_file import create, sync_folder, tidy
 from preheat.library.blobs.disk_errors import disk

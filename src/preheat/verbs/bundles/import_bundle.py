@@ -1,11 +1,12 @@
 """Import: add the models of a bundle to the library, verified, and write its recipes."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.errors import IntegrityError, NotPreloaded, Occupied
 from preheat.core.events import Listener
+from preheat.core.values.replace import replace
 from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 from preheat.transfer.fetch import Policy

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.events import Listener, Noted
+from preheat.core.values.replace import replace
 from preheat.deploy.container_image import ContainerImage, app_image
 from preheat.deploy.guard_zip import keep_guard_zip
 from preheat.deploy.named_by_content import keep_by_content

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.errors import UsageError
 from preheat.core.events import Listener, Noted
+from preheat.core.values.replace import replace
 from preheat.deploy.kubernetes.workload import APART, Workload, outermost
 from preheat.deploy.service import Service
 from preheat.library.library import Library

@@ -3,11 +3,11 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.errors import NotPreloaded
 from preheat.core.events import Listener, Noted
+from preheat.core.values.replace import replace
 from preheat.deploy.service import Mount, Service
 from preheat.deploy.systemd import start_limit_s
 from preheat.guard.memory_snapshot.criu import PATH_VARIABLE

@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import LeftOut, Listener, Read, Reading
 from preheat.core.snapshot import File
 from preheat.core.units import say_path
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.disk.regular_file import why
 from preheat.disk.sparse_copy import copy_sparse
@@ -38,8 +39,7 @@ from preheat.verbs.folding.fold_journal import (
 from preheat.verbs.folding.link_file import blocks_of, check_bytes, give_look_back, held_path, inode_of, is_alone
 from preheat.views.links import COPY, HARDLINK, REFLINK, is_unsupported, likely_way, make_link
 
-_SYNC_EVERY = 64
-_GROUPS_AT_ONCE, _MOST_SWEEPS = 64, 16
+_SYNC_EVERY, _GROUPS_AT_ONCE, _MOST_SWEEPS = 64, 64, 16
 
 
 @dataclass(frozen=True, slots=True)

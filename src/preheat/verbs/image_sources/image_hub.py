@@ -4,13 +4,13 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from preheat.core.errors import HubError, HubUnavailable, ImageError, NotFound, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.hub import Reader
 from preheat.oci.model.descriptor import Descriptor

@@ -7,7 +7,7 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -15,6 +15,7 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import HubError, ImageError
 from preheat.core.snapshot import File
 from preheat.core.units import say_size
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import SPARE, free_bytes
 from preheat.oci.config.base_files import readable, reading_layer
 from preheat.oci.layers.tar_reader import FILE, Damaged, TarEntries, TarEntry

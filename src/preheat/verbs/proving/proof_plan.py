@@ -1,8 +1,9 @@
 """Proof plan: the starts and downloads of a proof, the space that they need, and how long they will take; pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from preheat.core.values.replace import replace
 from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, THAWED, WARM
 
 PULL, REHEARSAL, LIMITS = "pull", "rehearsal", "limits"

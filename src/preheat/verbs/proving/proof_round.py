@@ -3,12 +3,13 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.events import Listener, TrialStarted
 from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.proof.conditions.app_folder import untouched
 from preheat.proof.conditions.page_cache_eviction import drop_all_caches

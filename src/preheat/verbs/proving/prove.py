@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, ProofPlanned
 from preheat.core.ref import MADE
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe

@@ -1,7 +1,6 @@
 """Start timeline: put together what a timed start, its observer and its witness have seen."""
 
-from dataclasses import replace
-
+from preheat.core.values.replace import replace
 from preheat.guard.witness.connections import Witness
 from preheat.proof.start.import_times import sum_up
 from preheat.proof.start.observer import ResourceUse

@@ -4,7 +4,6 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.cache_variables import CACHE_VARIABLES
@@ -12,6 +11,7 @@ from preheat.core.errors import AppError
 from preheat.core.events import Event, Listener, Noted, Placed
 from preheat.core.ref import MADE
 from preheat.core.snapshot import File
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library

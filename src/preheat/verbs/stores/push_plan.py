@@ -1,9 +1,10 @@
 """Push plan: what a push sends to an object store, made without changing anything."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from preheat.core.errors import IntegrityError
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.library.library import Library
 from preheat.oci.layers.parallel import map_parallel
 from preheat.stores.model_manifest import LARGEST, ModelManifest, read_manifest

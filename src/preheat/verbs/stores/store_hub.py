@@ -1,12 +1,12 @@
 """Store hub: an object store as a source of the files of one need."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from preheat.core.errors import NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count
+from preheat.core.values.replace import replace
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.hub import Reader
 from preheat.oci.layers.parallel import map_parallel

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.events import Answered
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.values.replace import replace
 from preheat.hubs.hub import Hub, Reader
 from preheat.mirror.api.request_url import asked_by
 from preheat.mirror.upstream.requester import Asker

@@ -1,11 +1,11 @@
 """Recipe files: write a traced recipe and its lock, and keep an earlier recipe that had more."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.errors import UsageError
 from preheat.core.units import say_count, say_size
+from preheat.core.values.replace import replace
 from preheat.disk.temporary_file import tidy, write_whole
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.lock_file import Lock, lock_path, read_lock

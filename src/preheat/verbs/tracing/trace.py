@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from preheat.core.events import Listener, Noted
 from preheat.core.ref import MODELSCOPE, Ref, hub_of_host
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_count, say_size
+from preheat.core.values.replace import replace
 from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library

@@ -6,11 +6,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.cache_variables import new_caches
 from preheat.core.errors import Busy, UsageError
+from preheat.core.values.replace import replace
 from preheat.guard.kernel import overlay_mounts
 from preheat.guard.kernel.overlay_mounts import OverlayMounts
 from preheat.guard.kernel.quiet_fork import fork

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -17,6 +17,7 @@ from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.core.units import say_path
+from preheat.core.values.replace import replace
 from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.adopt.intake import AddedBlob, Intake
 from preheat.library.library import Library

@@ -2,12 +2,12 @@
 
 import argparse
 import time
-from dataclasses import replace
 
 from preheat.api import status
 from preheat.cli.hints import as_typed
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
+from preheat.core.values.replace import replace
 from preheat.library.app_notes import AppNote
 from preheat.verbs.upkeep.running_notes import MIRROR, RunningProcess
 from preheat.verbs.upkeep.saved_apps import age, memory_facts

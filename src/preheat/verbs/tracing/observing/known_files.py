@@ -8,13 +8,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.errors import PreheatError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, URL, Ref
 from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.core.values.replace import replace
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
 from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.library import Library

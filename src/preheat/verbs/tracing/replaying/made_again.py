@@ -1,10 +1,10 @@
 """Made again: find by a few replays which `made` needs an app makes again by itself at each start."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from preheat.core.digest import Digest
 from preheat.core.ref import MADE
+from preheat.core.values.replace import replace
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.recipe import Need
 from preheat.verbs.tracing.replaying.replay_search import ReplayFound, Try, changed

@@ -1,7 +1,7 @@
 """Replay: start an app from its recipe again, with no network and a new HOME, before anybody relies on the recipe."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -10,6 +10,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import NotReplayed, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.units import say_seconds
+from preheat.core.values.replace import replace
 from preheat.guard.net.network_namespace import why_not
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.lock_file import understand_lock

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from preheat.core.cache_variables import CACHE_VARIABLES, lead_to_views
 from preheat.core.errors import UsageError
+from preheat.core.values.replace import replace
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.library.library import Library
 from preheat.recipes.offline_env import offline

@@ -1,11 +1,12 @@
 """Replay search: find the kinds of link, and the unread files, with which an app starts again; bounded."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE
+from preheat.core.values.replace import replace
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.recipe import Need
 from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK

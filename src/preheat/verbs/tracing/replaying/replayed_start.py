@@ -5,11 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.errors import AppError, NoSpace, PreheatError
 from preheat.core.events import Listener, NetworkSeen
+from preheat.core.values.replace import replace
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.net.network_namespace import why_not

@@ -1,0 +1,1 @@
+"""Values: what all immutable values have in common."""
