@@ -72,6 +72,22 @@ def test_1024_clients_wait_for_an_idle_app_and_others_get_the_waiting_page() -> 
             assert one.recv(4096) == b"%d." % number
 
 
+def test_held_clients_are_served_by_an_app_that_lets_few_connections_wait() -> None:
+    """As Python's http.server does: five."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as server, fronting() as front, ExitStack() as clients:
+        assert front.hold()
+        server.settimeout(20)
+        address = ("127.0.0.1", front.port)
+        held = [clients.enter_context(socket.create_connection(address, 30)) for _ in range(200)]
+        assert until(front.holds_clients)
+        front.route(server.getsockname()[1])
+        for _ in held:
+            with server.accept()[0] as one:
+                time.sleep(0.01)
+                one.sendall(b"hello")
+        assert {one.recv(4096) for one in held} == {b"hello"}
+
+
 def test_until_an_instance_is_ready_every_request_gets_the_waiting_page() -> None:
     with fronting() as front:
         for method, body in (("GET", None), ("POST", b"x" * 300_000), ("HEAD", None)):

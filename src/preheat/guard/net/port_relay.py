@@ -15,10 +15,13 @@ from preheat.guard.net.relayed_end import RelayedEnd, connected
 from preheat.guard.net.small_http import HttpReply, RequestThreads, listen
 
 _CONNECT_S = 5.0
+# When the app's queue of new connections is full; the kernel would send a SYN again after 1 s, and then after 2 s.
+_CONNECT_AGAIN_S = 0.1
 # Descriptors for probes, the status address, the app's pipes, and connections above the limit.
 _RESERVED = 256
 _MOST_RELAYED = 16384
 _MOST_HELD = 1024
+_CONNECT_AT_ONCE = 8  # clients that were held; uvicorn's queue takes 2048 connections, that of http.server takes 5
 
 
 class Front:
@@ -69,8 +72,8 @@ class Front:
                 self._used_at = time.monotonic()
                 held, self._held = self._held or [], None
             self._target = port
-        for client in held:
-            self._serve(client)
+        if not all(self._start(self._serve_held, held) for _ in held[:_CONNECT_AT_ONCE]):
+            self._serve_held(held)
 
     def hold(self) -> bool:
         """Let new clients wait for the next `route`; return False, and change nothing, while there are connections."""
@@ -132,12 +135,29 @@ class Front:
         if target is None:
             if not self._keep(client):
                 self._desk.answer(client, self._waiting)
-            return
-        try:
-            threading.Thread(target=self._connect, args=(client, target), daemon=True).start()
-        except RuntimeError:
+        elif not self._start(self._connect, client, target):
             self._uncount(target)
             client.close()
+
+    def _serve_held(self, held: List[socket.socket]) -> None:
+        """Connect the clients that were held, one after another: all at once would overflow the app's queue."""
+        while held:
+            with suppress(IndexError):
+                client = held.pop(0)
+                target = self._count()
+                if target is None:
+                    self._desk.answer(client, self._waiting)
+                else:
+                    self._connect(client, target)
+
+    @staticmethod
+    def _start(act: Callable[..., None], *arguments: object) -> bool:
+        """Call a function in a thread; return False if no thread can be started."""
+        try:
+            threading.Thread(target=act, args=arguments, daemon=True).start()
+        except RuntimeError:
+            return False
+        return True
 
     def _keep(self, client: socket.socket) -> bool:
         """Let a client wait for the next `route`, if that is wanted; return whether it waits."""
@@ -249,4 +269,8 @@ def most_relayed() -> int:
 
 
 def _reach(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), _CONNECT_S)
+    until = time.monotonic() + _CONNECT_S - _CONNECT_AGAIN_S
+    while time.monotonic() < until:
+        with suppress(socket.timeout):
+            return socket.create_connection(("127.0.0.1", port), _CONNECT_AGAIN_S)
+    return socket.create_connection(("127.0.0.1", port), _CONNECT_AGAIN_S)
