@@ -112,8 +112,9 @@ class Traced:
 def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
     """Start `app` in its `cwd`, write its recipe and lock, and replay them.
 
-    Raise AppError if the app fails, UsageError if the recipe cannot be written, Busy if another trace runs in the same
-    folder. Files that the app downloaded through the mirror stay in the library.
+    Raise AppError if the app fails, NoSpace if the disk of the library was full then, UsageError if the recipe cannot
+    be written, Busy if another trace runs in the same folder. Files that the app downloaded through the mirror stay in
+    the library.
     """
     library.prepare(0)
     sweep(library.root)
@@ -229,7 +230,8 @@ def _observed(
         lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
-        except AppError:
+        except AppError as error:
+            bench.require_room(error)
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))

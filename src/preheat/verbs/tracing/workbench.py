@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.cache_variables import new_caches
-from preheat.core.errors import Busy, UsageError
+from preheat.core.errors import AppError, Busy, NoSpace, UsageError
 from preheat.core.values.replace import replace
+from preheat.disk.free_space import free_bytes
 from preheat.guard.kernel import overlay_mounts
 from preheat.guard.kernel.overlay_mounts import OverlayMounts
 from preheat.guard.kernel.quiet_fork import fork
@@ -24,6 +25,7 @@ from preheat.verbs.tracing.file_listing import FileListing
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY, _LAYERS = "in memory", "layers"
 _LONGEST_REASON = 4096  # bytes
+_FULL = 1 << 16  # free bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,15 @@ class Workbench:
         bench = cls(folders, library_root, workplace, None, None)
         bench.reason = "; ".join(reasons) or bench.reason
         return bench
+
+    def require_room(self, failed: AppError) -> None:
+        """Raise NoSpace if no space is left for what the app writes, for which it probably failed."""
+        if self._mounts is None or free_bytes(self._layers) >= _FULL:
+            return
+        raise NoSpace(
+            f"no space left on {self._library}, where a trace keeps what the app writes; {failed}",
+            hint="free some disk space, or choose another folder with --library",
+        ) from failed
 
     def written(self) -> tuple[str, ...]:
         """List the files that were created or changed so far, by native programs too, also in new caches."""
