@@ -4,11 +4,13 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from preheat.core.digest import sha256
 from preheat.core.errors import HubUnavailable, IntegrityError, NoRanges, NotFound, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
@@ -17,25 +19,45 @@ from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
+from preheat.library.library import Library
 from preheat.net.http import Transport
-from tests.authority import trusting
+from preheat.stores.object_store import ObjectStore
+from preheat.stores.store_address import StoreAddress
+from preheat.stores.store_connection import StoreOptions
+from preheat.verbs.stores.push import PushPolicy, push
+from preheat.verbs.stores.push_plan import plan_push
+from preheat.verbs.stores.store_hub import StoreHub
+from preheat.verbs.stores.store_reads import BucketReads, PublicReads
+from tests.authority import authority, trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after, knows_no_ranges, says
+from tests.library.shelves import shelve
+from tests.small_store import KEY, SECRET, SmallStore, StoreFaults, store_serving
 
 KINDS = ["folder", "huggingface", "huggingface dataset", "modelscope", "modelscope dataset", "url"]
 PLAIN = " over plain HTTP"
 KINDS += [f"huggingface{PLAIN}", f"modelscope{PLAIN}", f"url{PLAIN}"]
+STORES = {
+    "object store": StoreFaults(),
+    "object store without signed addresses": StoreFaults(unsigned_only=True),
+    "public object store": StoreFaults(public=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A hub, its content, a ref that it lacks, and a way to make it list an invalid file name."""
+    """A hub, its content, refs that it lacks, and ways to make it list an invalid file name and to disturb its reads.
+
+    `without_ranges` makes its server ignore range requests, and `cut` ends the next response after 100,000 bytes.
+    """
 
     hub: Hub
     ref: Ref
     truth: dict[str, bytes]
     unknown: tuple[Ref, ...]
     hostile: Callable[[], object]
-    server: FlakyHub | None = None
+    without_ranges: Callable[[], object] | None = None
+    cut: Callable[[], object] | None = None
+    fresh: Callable[[], Hub] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +71,54 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=KINDS)
-def case(request: pytest.FixtureRequest, folder: Path) -> Iterator[Case]:
+@pytest.fixture(params=[*KINDS, *STORES])
+def case(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Iterator[Case]:
     transport = Transport(trusting())
     kind, tls = request.param.removesuffix(PLAIN), not request.param.endswith(PLAIN)
-    with FlakyHub({"acme/tiny": folder, "datasets/acme/rows": folder}, tls=tls) as server:
-        yield _case(kind, folder, server, transport)
+    if kind in STORES:
+        with store_serving(replace(STORES[kind], cut=[])) as store:
+            yield _stored(_truth(folder), store, transport, tmp_path)
+    else:
+        with FlakyHub({"acme/tiny": folder, "datasets/acme/rows": folder}, tls=tls) as server:
+            yield _case(kind, folder, server, transport)
     transport.close()
 
 
+def _truth(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _stored(truth: dict[str, bytes], store: SmallStore, transport: Transport, room: Path) -> Case:
+    """Push a model to an object store, and return the store as a hub."""
+    ref, library = Ref.parse("hf:acme/tiny"), Library(room / "library")
+    login = {"access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1", "endpoint": store.url}
+    options = StoreOptions(login, authorities=authority().ca_file.read_bytes())
+    bucket = ObjectStore(StoreAddress.parse("s3://models/team"), options)
+    plan = plan_push((shelve(library, str(ref), truth),), (), library, bucket)
+    push(plan, library, bucket, PushPolicy(), lambda _: None)
+
+    def open_store() -> Hub:
+        public = store.faults.public
+        reads = PublicReads(f"{store.url}/models/team", transport) if public else BucketReads(bucket, transport)
+        return StoreHub(reads, None)
+
+    def resolve_lies() -> object:
+        for key in store.keys(r"\.json$"):
+            store.objects[key] = store.objects[key].replace(b'"weights.bin"', b'"../../weights.bin"')
+        return open_store().resolve(ref)
+
+    def ignore_ranges() -> None:
+        store.faults.no_ranges = True
+
+    unknown = (Ref.parse("hf:acme/none"), ref.at("v9"), ref.at("0" * 40))
+    cut = partial(store.faults.cut.append, 100_000)
+    return Case(open_store(), ref, truth, unknown, resolve_lies, ignore_ranges, cut, open_store)
+
+
 def _case(kind: str, folder: Path, server: FlakyHub, transport: Transport) -> Case:
-    truth = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    nowhere = "0" * 40
+    truth, nowhere = _truth(folder), "0" * 40
+    without_ranges = partial(server.fails, "weights", knows_no_ranges)
+    cut = partial(server.fails, "weights", hangs_up_after(100_000), times=1)
 
     match kind.split():
         case ["folder"]:
@@ -74,7 +132,9 @@ def _case(kind: str, folder: Path, server: FlakyHub, transport: Transport) -> Ca
             return Case(Folder(), ref, truth, unknown, resolve_two_lines)
         case [("huggingface" | "modelscope") as name, *rest]:
             scheme = "hf" if name == "huggingface" else "ms"
-            hub: Hub = (HuggingFace if name == "huggingface" else ModelScope)(server.url, transport)
+            kind_of_hub = HuggingFace if name == "huggingface" else ModelScope
+            hub: Hub = kind_of_hub(server.url, transport)
+            fresh = partial(kind_of_hub, server.url, transport)
             ref = Ref.parse(f"{scheme}:datasets/acme/rows" if rest else f"{scheme}:acme/tiny")
             none = Ref.parse(f"{scheme}:datasets/acme/none" if rest else f"{scheme}:acme/none")
 
@@ -82,7 +142,8 @@ def _case(kind: str, folder: Path, server: FlakyHub, transport: Transport) -> Ca
                 server.fails(r"/api/", says('"weights.bin"', '"../../weights.bin"'))
                 return hub.resolve(ref)
 
-            return Case(hub, ref, truth, (none, ref.at("v9"), ref.at(nowhere)), resolve_lies, server)
+            lacked = (none, ref.at("v9"), ref.at(nowhere))
+            return Case(hub, ref, truth, lacked, resolve_lies, without_ranges, cut, fresh)
         case _:
             path, content = "weights.bin", truth["weights.bin"]
             address = f"{server.url}/acme/tiny/resolve/main/"
@@ -92,7 +153,7 @@ def _case(kind: str, folder: Path, server: FlakyHub, transport: Transport) -> Ca
             def parse_way_out() -> object:
                 return Ref.parse(f"{address}..%2Fweights.bin#sha256={'0' * 64}")
 
-            return Case(Url(transport), ref, {path: content}, (none,), parse_way_out, server)
+            return Case(Url(transport), ref, {path: content}, (none,), parse_way_out, without_ranges, cut)
 
 
 def _read(reader: Reader, most: int = 10_000_000) -> bytes:
@@ -146,10 +207,7 @@ def test_open_returns_exactly_the_requested_bytes(case: Case) -> None:
 def test_an_old_snapshot_can_be_opened_by_a_hub_that_never_resolved_it(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     file = snapshot.files[-1]
-    fresh = case.hub
-    if isinstance(fresh, ModelScope):
-        assert case.server is not None
-        fresh = ModelScope(case.server.url, Transport(trusting()))
+    fresh = case.hub if case.fresh is None else case.fresh()
     assert _read(fresh.open(snapshot, file, 0, file.size)) == case.truth[file.path]
 
 
@@ -159,7 +217,7 @@ def test_an_unknown_repository_is_not_found(case: Case) -> None:
             case.hub.resolve(ref)
     snapshot = case.hub.resolve(case.ref)
     if case.ref.hub != "url":  # which has only one file, without a name
-        gone = File("gone.bin", 3, snapshot.files[0].digest)
+        gone = File("gone.bin", 3, sha256("0" * 64))
         with pytest.raises(NotFound):
             case.hub.open(snapshot, gone, 0, 3)
 
@@ -186,13 +244,13 @@ def test_invalid_file_names_are_rejected(case: Case, folder: Path) -> None:
 
 
 def test_a_server_without_ranges_raises_once_and_is_then_read_from_the_start(case: Case) -> None:
-    if case.server is None:
+    if case.without_ranges is None:
         pytest.skip("no server, so always ranges")
     snapshot = case.hub.resolve(case.ref)
     file = snapshot.file("weights.bin")
     assert file is not None
     truth = case.truth["weights.bin"]
-    case.server.fails("weights", knows_no_ranges)
+    case.without_ranges()
     assert _read(case.hub.open(snapshot, file, 0, file.size)) == truth
     with pytest.raises(NoRanges):
         case.hub.open(snapshot, file, 10, 20)
@@ -201,12 +259,12 @@ def test_a_server_without_ranges_raises_once_and_is_then_read_from_the_start(cas
 
 
 def test_a_broken_connection_raises_a_retryable_error(case: Case) -> None:
-    if case.server is None:
+    if case.cut is None:
         pytest.skip("no server, so no line")
     snapshot = case.hub.resolve(case.ref)
     file = snapshot.file("weights.bin")
     assert file is not None
-    case.server.fails("weights", hangs_up_after(100_000), times=1)
+    case.cut()
     with contextlib.suppress(HubUnavailable):
         assert case.truth["weights.bin"].startswith(_read(case.hub.open(snapshot, file, 0, file.size)))
     assert _read(case.hub.open(snapshot, file, 0, file.size)) == case.truth["weights.bin"]

@@ -54,12 +54,18 @@ def test_other_bytes_of_a_file_are_not_joined() -> None:
         b'{"version": 2}',
         manifest({"folder/a.bin"}, set()).text().replace(b'"version": 1', b'"version": 2'),
         manifest({"folder/a.bin"}, set()).text().replace(b"acme/tiny", b"acme/other"),
-        manifest({"folder/a.bin"}, set()).text().replace(b"folder/a.bin", b"../a.bin"),
         manifest({"folder/a.bin"}, set()).text().replace(b"sha256:", b"md5:"),
     ],
 )
 def test_an_invalid_manifest_is_the_stores_fault(body: bytes) -> None:
     with pytest.raises(HubError):
+        read_manifest(body, REF, COMMIT, "s3://models/x.json")
+
+
+@pytest.mark.parametrize("name", [b"../a.bin", b"/a.bin", b"folder//a.bin"])
+def test_a_path_that_no_file_may_have_is_no_accident(name: bytes) -> None:
+    body = manifest({"folder/a.bin"}, set()).text().replace(b"folder/a.bin", name)
+    with pytest.raises(IntegrityError, match=r"s3://models/x\.json"):
         read_manifest(body, REF, COMMIT, "s3://models/x.json")
 
 

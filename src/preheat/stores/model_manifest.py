@@ -77,7 +77,10 @@ class ModelManifest:
 
 
 def read_manifest(body: bytes, ref: Ref, commit: str, where: str) -> ModelManifest:
-    """Parse the manifest of a commit. Raise HubError if it is invalid, of another model, or of a newer format."""
+    """Parse the manifest of a commit. Raise HubError if it is invalid, of another model, or of a newer format.
+
+    Raise IntegrityError for paths that no file may have: as with any hub, they are no accident.
+    """
     try:
         form = msgspec.json.decode(body, type=_ManifestForm)
         if form.version != FORMAT:
@@ -89,6 +92,10 @@ def read_manifest(body: bytes, ref: Ref, commit: str, where: str) -> ModelManife
         _ = manifest.listed  # raises for paths that cannot be in one folder
     except HubError:
         raise
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{where}: {error.message}", hint="do not trust this store, nor who writes to it"
+        ) from error
     except (msgspec.MsgspecError, PreheatError, ValueError, RecursionError) as error:
         why = error.message if isinstance(error, PreheatError) else str(error)
         raise HubError(f"{where} is not a valid manifest: {why}", hint=_AGAIN) from error
