@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.digest import hasher
 from tests.authority import authority, connect
 from tests.command import Preheat
 from tests.guard.apps import free_port
 from tests.outsiders.conftest import Outsider
+from tests.outsiders.test_kserve_storage import KSERVE, contents, fetched
 from tests.small_store import client_environ
 from tests.stories.two_machines import another, locked
 
@@ -179,3 +181,21 @@ def test_nothing_is_read_without_a_login(app: Preheat, store: RealStore) -> None
     answer.request("GET", f"/{BUCKET}/team/apps/demo/preheat.lock")
     assert answer.getresponse().status in (400, 401, 403)
     answer.close()
+
+
+@pytest.mark.timeout(300)  # it may have to be installed
+def test_kserve_fetches_the_keys_of_a_pushed_app(
+    app: Preheat, store: RealStore, model: Path, outsider: Outsider, tmp_path: Path
+) -> None:
+    if store.name == "rclone":
+        pytest.skip("its S3 server is for rclone's own clients")
+    assert app("push", TO).status == 0
+    trust = {"AWS_CA_BUNDLE": str(authority().ca_file)}
+    found = fetched(outsider(*KSERVE), f"{TO}/blobs", tmp_path / "mnt", **store.environ, **trust)
+    for name, body in found.items():
+        algorithm, _, digest = name.partition("/")
+        naming = hasher(algorithm, len(body))
+        naming.update(body)
+        assert naming.hexdigest() == digest
+    # It skips empty objects.
+    assert set(found.values()) == {body for body in contents(model).values() if body}
