@@ -39,7 +39,7 @@ from preheat.verbs.folding.fold_journal import (
 from preheat.verbs.folding.link_file import blocks_of, check_bytes, give_look_back, held_path, inode_of, is_alone
 from preheat.views.links import COPY, HARDLINK, REFLINK, is_unsupported, likely_way, make_link
 
-_SYNC_EVERY, _GROUPS_AT_ONCE, _MOST_SWEEPS = 64, 64, 16
+_SYNC_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,8 @@ def unfold(library: Library, journal: FoldJournal, on_event: Listener) -> Unfold
         ways = {folder: likely_way(library.root, folder, (REFLINK, COPY)) for folder in {folder for folder, _ in sizes}}
         require_space(disk_needs((folder, size) for folder, size in sizes if ways[folder] == COPY))
         on_event(Reading("restore", len(copies), sum(entry.before.size for entry in copies)))
-        groups = list(by_digest.items())
-        # Each sweep looks at the whole library.
-        at_once = max(_GROUPS_AT_ONCE, -(-len(groups) // _MOST_SWEEPS))
         try:
-            for start in range(0, len(groups), at_once):
-                undo.groups(groups[start : start + at_once])
+            undo.groups(list(by_digest.items()))
         finally:
             undo.end()
             journal.tidy()
@@ -107,7 +103,11 @@ class _Unfolding:
         return [entry for origin, entry in links.items() if not keepers or origin != keepers[0].origin]
 
     def groups(self, groups: Sequence[tuple[Digest, Sequence[JournalEntry]]]) -> None:
-        """Restore the files of some blobs: first those that need copies, then those that get the blobs."""
+        """Restore the files of all blobs: first those that need copies, then those that get the blobs.
+
+        Blobs are freed together, since each sweep looks at the whole library. They take no space meanwhile that their
+        files would not.
+        """
         ready: list[tuple[JournalEntry, ...]] = []
         free: list[tuple[JournalEntry, ...]] = []
         for _, entries in groups:
