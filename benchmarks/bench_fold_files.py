@@ -113,8 +113,8 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"| {step} | {' | '.join(cells)} |"
     yield ""
     busy = ", a busy machine" if machine["load"] > machine["cores"] else ""
-    yield f"`python -m benchmarks.bench_fold_files --folder /dev/shm`; files of 4 KiB, each {SAME} times, {A_FOLDER} in a"
-    yield f"folder, which counted as models for this measurement. {machine['cpu']}, {machine['filesystem']}, Python"
+    yield f"`python -m benchmarks.bench_fold_files --folder /dev/shm`; files of 4 KiB, each {SAME} times, {A_FOLDER} in"
+    yield f"a folder, which counted as models for this measurement. {machine['cpu']}, {machine['filesystem']}, Python"
     yield f"{machine['python']}; {machine['date']}, load {machine['load']}{busy}."
 
 

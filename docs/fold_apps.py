@@ -34,8 +34,8 @@ def in_place() -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for app in (*APPS, OTHER):
         cells = [outcome(app, kind) for kind in ("reflink", "hardlink", "symlink")]
-        kept = len(app.safe_links(as_root=True)) == 1
-        yield f"| {app.title} | {' | '.join(cells)} | {'not used' if kept else 'used; it does not write in place'} |"
+        as_root = "not used" if len(app.safe_links(as_root=True)) == 1 else "used; a write reaches the blob"
+        yield f"| {app.title} | {' | '.join(cells)} | {as_root} |"
 
 
 def outcome(app: ModelApp, kind: str) -> str:

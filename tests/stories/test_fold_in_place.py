@@ -13,7 +13,7 @@ from preheat.core.digest import sha256
 from preheat.desk.model_apps import APPS, ModelApp
 from preheat.library.library import Library
 from tests.command import Preheat, Told
-from tests.stories.desk import AS_USER, MEBI, safetensors, write
+from tests.stories.desk import AS_USER, MEBI, comfyui, fooocus, safetensors, write
 from tests.stories.disk import disk
 from tests.stories.test_upkeep_disks import image
 
@@ -107,3 +107,25 @@ def test_as_root_apps_that_write_in_place_keep_their_own_files(preheat: Preheat)
     assert set(told.last["links"]) <= {"hardlink"}
     assert edited(own, ()) == [OWN] * len(own)
     assert blob.read_bytes() == CHECKPOINT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write to what is read-only")
+def test_a_write_of_root_through_a_hard_link_is_reported_and_taken_out_of_use(preheat: Preheat) -> None:
+    folders = (comfyui(preheat.folder), fooocus(preheat.folder))
+    paths = [write(folder / "checkpoints/dream.safetensors", CHECKPOINT) for folder in folders]
+    blob = Library(preheat.library).path(DIGEST)
+    assert preheat("fold", "--json", "--yes").last["links"] == {"hardlink": len(paths)}
+    with open(paths[0], "r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"edited in place")
+    told = preheat("fold", "--json", "--yes")
+    assert (told.status, told.last["folded"]) == (0, 0), told.out + told.err
+    (model,) = told.last["models"]
+    assert [one["state"] for one in model["files"]] == ["left"] * len(paths)
+    assert all("written to it in place" in one["reason"] for one in model["files"])
+    told = preheat("verify", "--json")
+    assert told.status == 8, told.out + told.err
+    assert not blob.exists()
+    assert preheat("fold", "--json", "--yes").last["folded"] == len(paths)
+    assert preheat("fold", "--undo", "--json").last["restored"] == len(paths)
+    assert all(b"edited in place" in path.read_bytes() for path in paths)

@@ -213,15 +213,14 @@ def _home(session: Session) -> Path:
 
 
 def _plan_survey(survey: AppSurvey, session: Session, *, copy: bool, settle_s: float) -> FoldPlan:
-    from preheat.verbs.folding.fold import linked_files, require_library
+    from preheat.verbs.folding.fold import require_library
     from preheat.verbs.folding.fold_plan import plan_fold as plan
     from preheat.verbs.folding.hash_memory import HashMemory
 
     memory = HashMemory(session.state / "fold" / "hashes.json")
     journal = fold_journal(session)
     require_library(session.library, journal)
-    linked = linked_files(journal)
-    return plan(survey, session.library, memory, session.on_event, linked, copy=copy, settle_s=settle_s)
+    return plan(survey, session.library, memory, session.on_event, journal.entries, copy=copy, settle_s=settle_s)
 
 
 def fold_journal(session: Session) -> FoldJournal:

@@ -26,7 +26,7 @@ from preheat.verbs.folding.fold_journal import FileBefore, FoldJournal, LinkAfte
 from preheat.verbs.folding.fold_plan import FOLD, FoldFile, FoldPlan, ModelGroup
 from preheat.verbs.folding.link_file import replace_by_link, same_content, same_file
 from preheat.verbs.folding.model_hashes import CHANGED
-from preheat.views.links import HARDLINK, REFLINK
+from preheat.views.links import HARDLINK
 
 _GROUPS_AT_ONCE = 64  # for each fsync of the journal
 
@@ -96,12 +96,6 @@ def claim_folded(
 def _claim(group: ModelGroup, one: FoldFile) -> tuple[Digest, int]:
     """Return the blob of a file, and the number of the file's device if that is not the library's."""
     return sha256(group.sha256), one.file.look.st_dev if one.copied else 0
-
-
-def linked_files(journal: FoldJournal) -> dict[Path, LinkAfter]:
-    """Return the files that share their bytes with a blob by a reflink, as they were then."""
-    entries = journal.entries.values()
-    return {one.path: one.after for one in entries if one.after is not None and one.after.how == REFLINK}
 
 
 def _to_fold(group: ModelGroup) -> Iterator[FoldFile]:

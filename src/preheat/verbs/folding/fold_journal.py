@@ -24,9 +24,14 @@ from preheat.library.blobs.partial import BLOB_MODE
 from preheat.library.quoted_paths import quoted, unquoted
 from preheat.library.records.claims import is_deleted
 from preheat.library.small_files import read_small
+from preheat.views.links import HARDLINK, REFLINK
 
 # What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
 LINK, ITSELF, OTHER, AWAY = "link", "itself", "other", "away"
+WRITTEN_THROUGH = (
+    "a program has written to it in place since it was folded, and so to the library's copy and all other links of it: "
+    "preheat verify takes that copy out of use"
+)
 _ACL = "system.posix_acl_access"  # acl(5)
 _MOST = 1 << 30  # bytes; a line has about 300
 
@@ -78,6 +83,25 @@ class JournalEntry:
     def apart(self) -> int:
         """Return the number of its device, if that is not the library's: only then is it a symlink; else 0."""
         return self.after.device if self.after is not None and self.after.how == "symlink" else 0
+
+    def is_reflink(self, look: os.stat_result) -> bool:
+        """Return whether a file is still the copy by reflink that it became."""
+        then = self.after
+        if then is None or then.how != REFLINK:
+            return False
+        now = (look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
+        return (then.device, then.inode, then.size, then.mtime_ns) == now
+
+    def is_written_through(self, look: os.stat_result, digest: str, blob: Path) -> bool:
+        """Return whether a file has other bytes now, but is still a hard link of the library's `blob`.
+
+        Then a program that modes do not stop has written to it in place, and so to all other links of the blob.
+        """
+        if self.after is None or self.after.how != HARDLINK or digest == self.before.sha256:
+            return False
+        with suppress(OSError):
+            return os.path.samestat(look, blob.stat())
+        return False
 
     @property
     def origin(self) -> tuple[object, ...]:

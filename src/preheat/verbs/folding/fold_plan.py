@@ -18,7 +18,7 @@ from preheat.desk.whole_file import missing_bytes
 from preheat.disk.free_space import DiskNeed, disk_need, existing
 from preheat.disk.readers import Readers
 from preheat.library.library import Library
-from preheat.verbs.folding.fold_journal import LinkAfter
+from preheat.verbs.folding.fold_journal import WRITTEN_THROUGH, JournalEntry
 from preheat.verbs.folding.hash_memory import HashMemory
 from preheat.verbs.folding.model_files import ModelFile, Unlisted, list_files
 from preheat.verbs.folding.model_hashes import ModelHash, hash_files, unknown_files
@@ -143,16 +143,15 @@ def plan_fold(
     library: Library,
     memory: HashMemory,
     on_event: Listener,
-    linked: Mapping[Path, LinkAfter] | None = None,
+    folded: Mapping[Path, JournalEntry] | None = None,
     *,
     copy: bool = False,
     settle_s: float = 0.0,
 ) -> FoldPlan:
     """List and hash the files of the apps, and decide for each what becomes of it.
 
-    `linked`: files that share their bytes with a blob although they have another inode (reflinks), as they
-    were when they were folded. `copy`: files on another filesystem may be copied to the library. Files that changed
-    less than `settle_s` ago are not read.
+    `folded`: the files that were folded before, and are not restored. `copy`: files on another filesystem may be copied
+    to the library. Files that changed less than `settle_s` ago are not read.
     """
     files: list[ModelFile] = []
     unread: list[Unlisted] = []
@@ -177,7 +176,7 @@ def plan_fold(
         else:
             by_hash.setdefault(hashes[file.inode].sha256, []).append(file)
     names = _recorded_names(library, by_hash)
-    judge = _Judge(library, linked or {}, copy=copy)
+    judge = _Judge(library, folded or {}, copy=copy)
     groups = []
     for digest, same in by_hash.items():
         blob = judge.blob(digest)
@@ -233,9 +232,9 @@ def _left_as_incomplete(one: FoldFile) -> FoldFile:
 class _Judge:
     """Decides what becomes of each file."""
 
-    def __init__(self, library: Library, linked: Mapping[Path, LinkAfter], *, copy: bool) -> None:
+    def __init__(self, library: Library, folded: Mapping[Path, JournalEntry], *, copy: bool) -> None:
         self._library = library
-        self._linked = linked
+        self._folded = folded
         self._copy = copy
         self._safe = SafeWays(library.root)
         self._device = existing(library.root).stat().st_dev
@@ -262,7 +261,11 @@ class _Judge:
         *,
         alone: bool,
     ) -> FoldFile:
-        if blob is not None and (self._is_linked(file) or (blob.st_dev, blob.st_ino) == file.inode):
+        before = self._folded.get(file.path)
+        if before is not None and before.is_written_through(file.look, known.sha256, self._library.path(before.digest)):
+            return FoldFile(file, known, LEFT, reason=WRITTEN_THROUGH)
+        is_reflink = before is not None and before.is_reflink(file.look)
+        if blob is not None and (is_reflink or (blob.st_dev, blob.st_ino) == file.inode):
             return FoldFile(file, known, LINKED)
         ways, reason = self._safe.of(file, readers)
         apart = file.look.st_dev != self._device
@@ -276,12 +279,6 @@ class _Judge:
         if not ways:
             return FoldFile(file, known, LEFT, reason=reason)
         return FoldFile(file, known, FOLD, ways, copied=apart)
-
-    def _is_linked(self, file: ModelFile) -> bool:
-        then = self._linked.get(file.path)
-        look = file.look
-        now = (look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns)
-        return then is not None and (then.device, then.inode, then.size, then.mtime_ns) == now
 
 
 def _on_disk(files: Iterable[FoldFile]) -> int:
