@@ -3,7 +3,6 @@
 import json
 import os
 import struct
-import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -13,7 +12,7 @@ import pytest
 
 from preheat.cli.main import main
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
-from tests.stories.desk import comfyui, fooocus
+from tests.stories.desk import comfyui, fooocus, wait_until_old
 
 pytestmark = pytest.mark.slow  # all calls are counted
 
@@ -53,7 +52,7 @@ def _run(library: Path, *words: str) -> None:
 def _costs(home: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Return the number of function calls and of each kind of file operation of each step."""
     _fill(home, count)
-    time.sleep(0.2)  # the hashes of younger files are not remembered
+    wait_until_old(home)
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)

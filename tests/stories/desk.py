@@ -3,9 +3,11 @@
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 MEBI = 1 << 20
+OLD_NS = 2 * 10**8  # twice the age from which hashes of files are remembered
 # For root, whom modes do not keep from writing: the command as another user, whose files those of root are.
 AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000") if os.geteuid() == 0 else ()
 
@@ -30,6 +32,14 @@ def write(path: Path, body: bytes, *, age_s: float = 3600.0, mode: int = 0o644) 
     path.chmod(mode)
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - int(age_s * 10**9)))
     return path
+
+
+def wait_until_old(folder: Path) -> Path:
+    """Wait until a fold remembers the hashes of all files in a folder: those of the last 0.1 s it hashes again."""
+    newest_ns = max(path.lstat().st_ctime_ns for path in folder.rglob("*") if path.is_file())
+    while time.time_ns() - newest_ns <= OLD_NS:
+        time.sleep(0.05)
+    return folder
 
 
 def comfyui(home: Path) -> Path:

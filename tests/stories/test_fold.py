@@ -14,7 +14,18 @@ import pytest
 from preheat.core.digest import sha256
 from preheat.library.library import Library
 from tests.command import Preheat, Told
-from tests.stories.desk import AS_USER, MEBI, a1111, comfyui, fooocus, ollama, safetensors, text_generation, write
+from tests.stories.desk import (
+    AS_USER,
+    MEBI,
+    a1111,
+    comfyui,
+    fooocus,
+    ollama,
+    safetensors,
+    text_generation,
+    wait_until_old,
+    write,
+)
 
 CHECKPOINT = safetensors("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_in.weight")
 LORA = safetensors("lora_unet_down_blocks_0.lora_up.weight", size=2 * MEBI, seed=1)
@@ -34,7 +45,7 @@ def home(preheat: Preheat) -> Path:
     write(ollama(preheat.folder) / f"sha256-{hashlib.sha256(GGUF).hexdigest()}", GGUF)
     write(text_generation(preheat.folder) / "tiny.Q4_0.gguf", GGUF)
     write(text_generation(preheat.folder) / "only/model.safetensors", ONLY, mode=0o600)
-    return preheat.folder
+    return wait_until_old(preheat.folder)
 
 
 def models(home: Path) -> list[Path]:

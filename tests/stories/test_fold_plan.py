@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.command import Preheat
-from tests.stories.desk import AS_USER, MEBI, a1111, comfyui, fooocus, ollama, safetensors, text_generation, write
+from tests.stories.desk import (
+    AS_USER,
+    MEBI,
+    a1111,
+    comfyui,
+    fooocus,
+    ollama,
+    safetensors,
+    text_generation,
+    wait_until_old,
+    write,
+)
 
 CHECKPOINT = safetensors("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_in.weight")
 LORA = safetensors("lora_unet_down_blocks_0.lora_up.weight", size=MEBI, seed=1)
@@ -27,7 +38,7 @@ def home(preheat: Preheat) -> Path:
     write(ollama(preheat.folder) / f"sha256-{hashlib.sha256(gguf).hexdigest()}", gguf)
     write(text_generation(preheat.folder) / "tiny.Q4_0.gguf", gguf)
     write(text_generation(preheat.folder) / "only/model.safetensors", safetensors("a", seed=9))
-    return preheat.folder
+    return wait_until_old(preheat.folder)
 
 
 def _looks(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -183,6 +194,7 @@ def test_two_thousand_known_files_are_read_from_memory(preheat: Preheat) -> None
             file.write(b"%d" % (number // 2))
             file.truncate(MEBI)
         os.utime(path, ns=(10**18, 10**18))
+    wait_until_old(preheat.folder)
     assert preheat("fold", "--json", inside=AS_USER).last["files"] == 2_000
     told = preheat("fold", "--json", inside=AS_USER)
     assert [event["files"] for event in told.events if event["event"] == "reading"] == [0]
