@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -76,20 +78,139 @@ def test_of_two_that_fill_a_claim_at_once_both_succeed(image: Path, tmp_path: Pa
     assert [path.name for path in claim.iterdir()] == ["key"]
 
 
+@contextmanager
+def halfway(image: Path, claim: Path, *, name: str = "key") -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """A job that waits in the middle of its copy, when it opens a file, until `on` exists.
+
+    Python itself stops there: it calls an audit hook for each file that is opened.
+    """
+    claim.mkdir(exist_ok=True)
+    site = Path(tempfile.mkdtemp(dir=image.parent))
+    last, reached, on = image / "app/checkpoints/last", site / "reached", site / "on"
+    last.touch()
+    (site / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "def hook(event, args):\n"
+        f"    if event == 'open' and args[0] == {str(last)!r}:\n"
+        f"        os.mkdir({str(reached)!r})\n"
+        f"        while not os.path.exists({str(on)!r}):\n"
+        "            time.sleep(0.01)\n"
+        "sys.addaudithook(hook)\n"
+    )
+    program = [sys.executable, "-c", Path(fill_claim.__file__).read_text(), str(claim), name]
+    words = [*program, str(image / "opt/preheat"), str(image / "app/checkpoints")]
+    environ = {**os.environ, "PYTHONPATH": str(site)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as job:
+        try:
+            assert until(reached.exists, 60)
+            assert list(claim.glob(f".{name}-*/**/blobs/x"))
+            yield job, on
+        finally:
+            job.kill()
+
+
 def test_a_job_that_is_killed_in_the_middle_publishes_nothing(image: Path, tmp_path: Path) -> None:
     claim = tmp_path / "claim"
-    claim.mkdir()
-    # The copy waits at this FIFO until the job is killed.
-    os.mkfifo(image / "app/checkpoints/waits")
-    program = [sys.executable, "-c", Path(fill_claim.__file__).read_text(), str(claim), "key"]
-    words = [*program, str(image / "opt/preheat"), str(image / "app/checkpoints")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as job:
-        assert until(lambda: bool(list(claim.glob(".key-*/**/blobs/x"))), 20)
-        job.kill()
-    assert not (claim / "key").exists()
-    (image / "app/checkpoints/waits").unlink()
-    assert fill(image, claim).stdout == "filled\n"
+    with halfway(image, claim):
+        pass
+    assert [path.name[:5] for path in claim.iterdir()] == [".key-"]
+    assert fill(image, claim).stdout.splitlines()[-1] == "filled"
     assert (claim / "key/complete").exists()
+
+
+@pytest.mark.parametrize("name", ["key", "of-another-version"])
+def test_the_next_job_removes_what_a_killed_one_left(image: Path, tmp_path: Path, name: str) -> None:
+    claim = tmp_path / "claim"
+    with halfway(image, claim, name=name):
+        pass
+    (left,) = claim.iterdir()
+    assert fill(image, claim).stdout.splitlines() == [f"removing {left}: its filler was killed", "filled"]
+    assert [path.name for path in claim.iterdir()] == ["key"]
+
+
+def test_a_job_whose_claim_is_filled_removes_what_a_killed_one_left(image: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    with halfway(image, claim):
+        assert fill(image, claim).returncode == 0
+    assert fill(image, claim).stdout.splitlines()[-1] == "filled before"
+    assert [path.name for path in claim.iterdir()] == ["key"]
+
+
+def test_a_job_that_still_copies_is_left_alone_by_the_next_one(image: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    with halfway(image, claim, name="other") as (job, on):
+        before = sorted(claim.glob(".other-*/**"))
+        assert fill(image, claim).stdout == "filled\n"
+        assert sorted(claim.glob(".other-*/**")) == before
+        on.touch()
+        out, err = job.communicate(timeout=60)
+    assert (job.returncode, out, err) == (0, "filled\n", "")
+    assert sorted(path.name for path in claim.iterdir()) == ["key", "other"]
+
+
+def test_a_job_that_is_overtaken_by_another_one_keeps_its_claim(image: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    with halfway(image, claim) as (job, on):
+        assert fill(image, claim).stdout == "filled\n"
+        on.touch()
+        out, err = job.communicate(timeout=60)
+    assert (job.returncode, out, err) == (0, "filled before\n", "")
+    assert [path.name for path in claim.iterdir()] == ["key"]
+
+
+def test_a_job_whose_folder_was_removed_publishes_nothing(image: Path, tmp_path: Path) -> None:
+    """As by a filler of another node, after the server of the claim took this node for dead."""
+    claim = tmp_path / "claim"
+    with halfway(image, claim) as (job, on):
+        (folder,) = claim.iterdir()
+        (folder / fill_claim.LOCK).unlink()
+        on.touch()
+        _, err = job.communicate(timeout=60)
+    assert (job.returncode, "the volume lost this one's lock" in err) == (1, True), err
+    assert list(claim.iterdir()) == []
+
+
+def test_a_job_that_is_stopped_removes_what_it_has_copied(image: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    with halfway(image, claim) as (job, _):
+        job.terminate()
+        job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert list(claim.iterdir()) == []
+
+
+def test_folders_without_a_lock_of_a_filler_stay(image: Path, tmp_path: Path) -> None:
+    """Of other programs, and of fillers whose volume has no locks."""
+    claim = tmp_path / "claim"
+    (claim / ".snapshot/daily").mkdir(parents=True)
+    (claim / ".key-abcd/copy").mkdir(parents=True)
+    (claim / "data").mkdir()
+    (claim / f"data/{fill_claim.LOCK}").touch()
+    assert fill(image, claim).stdout == "filled\n"
+    assert sorted(path.name for path in claim.iterdir()) == [".key-abcd", ".snapshot", "data", "key"]
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "shared"),
+    [
+        ("nfs4 server:/x rw,vers=4.2,proto=tcp,local_lock=none", True),
+        ("nfs server:/x rw,vers=3,proto=tcp,local_lock=none", True),
+        ("nfs server:/x rw,vers=3,nolock,proto=tcp,local_lock=all", False),
+        ("nfs server:/x rw,vers=3,proto=tcp,local_lock=flock", False),
+        ("ceph 10.0.0.1:/x rw,name=k8s,acl", True),
+        ("ext4 /dev/sda1 rw", True),
+        ("fuse.gcsfuse bucket rw,user_id=0", False),
+        ("cifs //server/x rw,nobrl", False),
+    ],
+)
+def test_only_locks_that_all_nodes_see_are_trusted(filesystem: str, shared: bool) -> None:
+    mounts = (
+        "21 1 0:20 / / rw,relatime - overlay overlay rw\n"
+        f"36 21 0:44 / /weights\\040claim rw,noatime master:1 - {filesystem}\n"
+        "37 21 0:45 / /weights rw - tmpfs tmpfs rw\n"
+    )
+    assert fill_claim.is_shared(mounts, "/weights claim") is shared
+    assert not fill_claim.is_shared(mounts, "/unknown")
 
 
 def test_a_full_claim_is_an_error_and_has_nothing_half_done(image: Path, tmp_path: Path) -> None:
