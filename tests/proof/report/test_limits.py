@@ -75,18 +75,40 @@ def _measured(
 
 def test_a_limit_that_was_beaten_is_said_to_be_none_and_not_printed() -> None:
     report = made()
-    slow_alone = replace(report, limits=replace(report.limits, imports=(2.2,), imports_warm=(0.8,)))
+    slow_alone = replace(report, limits=replace(report.limits, speed=Speed(1e6, 5e9, 1e9)))
     assert slow_alone.is_beaten(PRELOADED)
     assert not slow_alone.is_beaten(WARM)
     assert (slow_alone.bound, slow_alone.reached, slow_alone.over_limit(PRELOADED)) == (None, None, None)
     said = list(Wording(slow_alone, catalogue(ENGLISH)).remarks())
     assert not any("at most" in one or "preloaded start takes" in one for one in said)
     assert any("A preloaded start was faster than" in one and "no limit, and none is stated" in one for one in said)
-    assert "faster than measured alone (2.10 s): no limit" in table(slow_alone)
+    assert "faster than measured alone (9.00 s): no limit" in table(slow_alone)
     found = figures(slow_alone)
     assert found.limits.beaten == (PRELOADED,)
     assert found.limits.start_s[PRELOADED] is None
-    assert [stage.name for stage in found.stages[PRELOADED] if stage.beaten] == ["imports"]
+    assert [stage.name for stage in found.stages[PRELOADED] if stage.beaten] == ["read"]
+
+
+def test_imports_that_a_start_did_faster_than_they_were_measured_alone_are_the_limit() -> None:
+    report = made()
+    slow_alone = replace(report, limits=replace(report.limits, imports=(1.8,), imports_warm=(1.5,)))
+    # A start took 0.1 s for Python and 1.0 s for its imports, 1.8 s is no limit of anything then.
+    assert slow_alone.limit_s(PRELOADED) == pytest.approx(1.1 + 0.01)
+    assert slow_alone.limit_s(WARM) == pytest.approx(1.1)
+    assert slow_alone.bound == pytest.approx(10.5 / (1.1 + 0.01 + 0.4))
+    [stage] = [one for one in stages_during(slow_alone, slow_alone.typical(PRELOADED)) if one.name == "imports"]
+    assert (stage.beaten, stage.share) == (False, 1.0)
+
+
+def test_imports_from_the_page_cache_are_no_limit_of_those_from_disk() -> None:
+    report = made()
+    imports = report.typical(WARM).imports
+    assert imports is not None
+    quick = replace(imports, spans=(Span(0.1, 0.4),))
+    starts = tuple(replace(one, imports=quick) if one.condition == WARM else one for one in report.timelines)
+    held = replace(report, timelines=starts)
+    assert held.limit_s(WARM) == pytest.approx(0.4)
+    assert held.limit_s(PRELOADED) == report.limit_s(PRELOADED)
 
 
 def test_a_start_that_was_the_fastest_of_three_beats_the_limit_of_all() -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
+from preheat.proof.report.least_imports import EVICTED, least_imports_s
 from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, THAWED, WARM, Timeline
 
 
@@ -216,16 +217,17 @@ class Report:
         That is its bare imports, and the bytes that it downloads or reads from disk at the best rate. First use adds
         the shortest one that was seen. A start that overlaps these can be faster: see `is_beaten`.
         """
-        evicted = condition in (COLD, PRELOADED)
-        imports = self.limits.imports if evicted else self.limits.imports_warm
-        if not imports:
+        evicted = condition in EVICTED
+        alone = self.limits.imports if evicted else self.limits.imports_warm
+        imports_s = least_imports_s(alone, self.timelines, condition)
+        if imports_s is None:
             return None
         sizes = [_loaded(one) for one in self.of(condition)] if evicted else []
         rate = self.line_rate if condition == COLD else self.disk_rate
         if evicted and not rate:
             return None
         loading_s = min(sizes, default=0) / rate if rate else 0.0
-        return min(imports) + loading_s + (self._least_use_s if figure == "first_s" else 0.0)
+        return imports_s + loading_s + (self._least_use_s if figure == "first_s" else 0.0)
 
     @property
     def _least_use_s(self) -> float:

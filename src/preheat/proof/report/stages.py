@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from preheat.proof.report.least_imports import EVICTED, imports_like
 from preheat.proof.report.report import Report
-from preheat.proof.start.timeline import COLD, PRELOADED, Span, Timeline, merged, until
+from preheat.proof.start.timeline import PRELOADED, Span, Timeline, merged, until
 
 # In output order. `rest` is the time in which no other stage is observed: the app's own work.
 Before = Literal["resolve", "pull", "verify", "place"]
@@ -77,10 +78,10 @@ def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
     if timeline.imports is not None:
         began = timeline.imports.interpreter_s
         bare = limits.interpreter
-        evicted = timeline.condition in (COLD, PRELOADED)
-        imports = limits.imports if evicted else limits.imports_warm
+        imports = limits.imports if timeline.condition in EVICTED else limits.imports_warm
         yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), min(bare, default=None))
-        least = max(0.0, min(imports) - max(bare, default=0.0)) if imports else None
+        reached = [one.seconds for one in imports_like(report.timelines, timeline.condition)]
+        least = max(0.0, min((min(imports) - max(bare, default=0.0), *reached))) if imports else None
         yield StartStage("imports", timeline.imports.spans, least)
     if timeline.downloading:
         least = timeline.traffic.fetched / line_rate if line_rate else None
