@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.document import fill
@@ -52,7 +53,7 @@ def main() -> int:
         "ratio": far["ratio"],
         "bound": far["bound"],
         "reached": far["reached"],
-        "over_limit": statistics.median(one["limits"]["over_limit"]["preloaded"] or 0.0 for one in (far, *near)),
+        "over_limit": over_limit((far, *near)),
         "overhead": overhead(near),
         "agree": [agree(*near, condition) for condition in ("preloaded", "warm")],
     }
@@ -79,6 +80,12 @@ def prove(url: str, folder: Path, conditions: str, rounds: int) -> dict:
     said = ", ".join(f"{name} {figures[name]['ready_s']:.2f} s" for name in conditions.split(","))
     print(f"  {said}", flush=True)
     return figures
+
+
+def over_limit(proofs: Iterable[dict]) -> float | None:
+    """Return the median of what the proofs state of preloaded starts; None if a start beat the limit of any of them."""
+    stated = [one["limits"]["over_limit"]["preloaded"] for one in proofs]
+    return None if None in stated else statistics.median(stated)
 
 
 def overhead(proofs: list[dict]) -> float:
@@ -108,7 +115,7 @@ def document(result: dict) -> None:
         ("preloaded faster than cold", f"{found['ratio']:.1f}×", f"at least {ASKED['ratio']:.0f}×"),
         (
             "a preloaded start, against bare imports and reading the weights as fast as the disk gives them",
-            f"{found['over_limit']:.2f}×",
+            "a start was faster: no limit" if found["over_limit"] is None else f"{found['over_limit']:.2f}×",
             f"at most {ASKED['over_limit']}×",
         ),
         (
@@ -136,9 +143,9 @@ def say(found: dict) -> None:
         ),
         (
             "preloaded, in bare imports and reading",
-            found["over_limit"],
+            found["over_limit"] or 0.0,
             f"<= {ASKED['over_limit']}",
-            found["over_limit"] <= ASKED["over_limit"],
+            found["over_limit"] is not None and found["over_limit"] <= ASKED["over_limit"],
         ),
         ("being measured costs", found["overhead"], f"<= {ASKED['overhead']}", found["overhead"] <= ASKED["overhead"]),
     ]
