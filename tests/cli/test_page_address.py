@@ -18,6 +18,10 @@ HF, MS = "https://huggingface.co", "https://modelscope.cn"
         (f"{HF}/gpt2/blob/main/config.json", "hf:gpt2@main", "config.json"),
         (f"{HF}/a/b/tree/v1.0/onnx/fp16", "hf:a/b@v1.0", "onnx/fp16/*"),
         (f"{HF}/a/b/tree/refs%2Fpr%2F7", "hf:a/b@refs/pr/7", ""),
+        (f"{HF}/a/b/tree/refs/pr/7", "hf:a/b@refs/pr/7", ""),
+        (f"{HF}/a/b/blob/refs/pr/7/onnx/a.onnx", "hf:a/b@refs/pr/7", "onnx/a.onnx"),
+        (f"{HF}/datasets/a/b/tree/refs/convert/parquet/x", "hf:datasets/a/b@refs/convert/parquet", "x/*"),
+        (f"{HF}/a/b/tree/refs/pr", "hf:a/b@refs", "pr/*"),
         (f"{HF}/a/b/resolve/main/x%20y.bin?download=true", "hf:a/b@main", "x y.bin"),
         (f"{HF}/a/b/blob/main/q[8].gguf#L10", "hf:a/b@main", "q[[]8].gguf"),
         (f"{HF}/a/b/commit/{'c' * 40}", f"hf:a/b@{'c' * 40}", ""),
@@ -34,6 +38,8 @@ HF, MS = "https://huggingface.co", "https://modelscope.cn"
         ("https://www.modelscope.cn/models/iic/S/files", "ms:iic/S", ""),
         (f"{MS}/models/iic/S/file/view/master/model.pt?status=2", "ms:iic/S@master", "model.pt"),
         (f"{MS}/models/iic/S/resolve/v2/a/b.bin", "ms:iic/S@v2", "a/b.bin"),
+        (f"{MS}/api/v1/models/iic/S/repo?Revision=v2&FilePath=a%2Fb%5B8%5D.bin", "ms:iic/S@v2", "a/b[[]8].bin"),
+        (f"{MS}/api/v1/datasets/a/rows/repo?FilePath=%E5%A3%B0.csv", "ms:datasets/a/rows@master", "声.csv"),
         (f"{MS}/datasets/acme/rows/summary", "ms:datasets/acme/rows", ""),
     ],
 )  # fmt: skip
@@ -60,6 +66,7 @@ def test_a_page_shows_a_model_or_some_of_its_files(address: str, model: str, fil
         f"{HF}/a/b%0Ac",
         f"{MS}/models/iic",
         f"{MS}/studios/iic/demo",
+        f"{MS}/api/v1/models/iic/S/revisions",
     ],
 )
 def test_other_addresses_are_no_pages_of_models(text: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from preheat.core.ref import hub_of_host
 
@@ -44,7 +44,7 @@ def read_page(text: str) -> PageAddress | None:
         case "hf":
             return _hugging_face(names)
         case "ms":
-            return _modelscope(names)
+            return _modelscope(_downloaded(names, parts.query))
         case _:
             return None
 
@@ -61,6 +61,15 @@ def _hugging_face(names: list[str]) -> PageAddress | None:
     return _page(f"hf:{kind}{model}", rest) if all(map(_NAME.fullmatch, names[:own])) else None
 
 
+def _downloaded(names: list[str], query: str) -> list[str]:
+    """Return the path of the page whose download is api/v1/models/OWNER/NAME/repo?Revision=…&FilePath=…."""
+    if names[:2] != ["api", "v1"] or names[5:] != ["repo"]:
+        return names
+    asked = parse_qs(query)
+    revision, path = asked.get("Revision", ["master"])[0], asked.get("FilePath", [""])[0]
+    return [*names[2:5], "resolve", revision, *filter(None, path.split("/"))]
+
+
 def _modelscope(names: list[str]) -> PageAddress | None:
     if len(names) < 3 or names[0] not in ("models", "datasets") or not all(map(_NAME.fullmatch, names[1:3])):
         return None
@@ -74,7 +83,9 @@ def _page(model: str, rest: list[str]) -> PageAddress:
     """Return the page for the rest of its path: `tree/REVISION/FOLDER`, `blob/REVISION/FILE` or others' words."""
     if len(rest) < 2 or rest[0] not in {*_FILES, "tree", "commit", "commits"}:
         return PageAddress(model)
-    named, path = f"{model}@{rest[1]}", "/".join(rest[2:])
+    # A pull request's page is tree/refs%2Fpr%2F7; people also type its slashes.
+    words = 4 if rest[1] == "refs" and rest[2:3] in (["pr"], ["convert"]) and len(rest) > 3 else 2
+    named, path = f"{model}@{'/'.join(rest[1:words])}", "/".join(rest[words:])
     if rest[0] in ("commit", "commits") or not path:
         return PageAddress(named)
     # In a pattern, [[] is a bracket: file names may contain brackets.
