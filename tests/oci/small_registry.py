@@ -24,7 +24,9 @@ class Faults:
 
     auth: str = ""  # basic or token
     expire: int = 0  # this many times, a valid token expires
+    expire_reads: int = 0  # the same when a blob is read
     busy: int = 0  # 429 for this many requests
+    busy_tokens: int = 0  # 429 for this many requests to the token service
     broken: int = 0  # 503 for this many PATCH requests
     cut: list[int] = field(default_factory=list)  # cut an upload or a download after this many bytes
     largest: int = 0  # 413 for a longer body
@@ -116,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
             busy = faults.busy > 0
             faults.busy -= busy
         if parts.path == "/token":
-            return self._token()
+            with its.turn:
+                busy = faults.busy_tokens > 0
+                faults.busy_tokens -= busy
+            return self._say(429, {"Retry-After": "0"}) if busy else self._token()
         if busy:
             return self._say(429, {"Retry-After": "0"})
         if not self._let_in():
@@ -138,6 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
             good = shown.removeprefix("Bearer ") in self.its.tokens
             if good and faults.expire and self.command == "PATCH":
                 faults.expire -= 1
+                self.its.tokens.clear()
+                good = False
+            if good and faults.expire_reads > 0 and self.command == "GET" and "/blobs/" in self.path:
+                faults.expire_reads -= 1
                 self.its.tokens.clear()
                 good = False
             if not good:

@@ -210,6 +210,37 @@ def test_a_registry_that_lies(app: Preheat, node: Preheat, registry: Registry) -
     assert not right_so_far(node)
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [{"busy": 4}, {"busy_tokens": 3}, {"expire_reads": 1}, {"busy": 2, "busy_tokens": 2, "expire_reads": 1}],
+    ids=lambda faults: " ".join(faults),
+)
+def test_a_busy_registry_whose_tokens_expire_is_asked_again(
+    app: Preheat, node: Preheat, registry: Registry, model: Path, faults: dict[str, int]
+) -> None:
+    image = pushed(app, registry)
+    registry.tokens.clear()
+    registry.faults.__dict__.update(faults)
+    told = node("pull", "--from", image, "--json")
+    assert told.status == 0, told.out + told.err
+    assert right(node, model)
+    assert node("verify").status == 0
+
+
+def test_a_registry_that_forgets_its_users_meanwhile_publishes_nothing(
+    app: Preheat, node: Preheat, registry: Registry, model: Path
+) -> None:
+    image = pushed(app, registry)
+    registry.faults.expire_reads = 10_000
+    told = node("pull", "--from", image, "--patience", "1s", "--json")
+    assert told.status in (3, 6), told.out + told.err
+    assert told.last["hint"]
+    assert not right_so_far(node)
+    registry.faults.expire_reads = 0
+    assert node("pull", "--from", image).status == 0
+    assert right(node, model)
+
+
 def test_a_registry_without_ranges(app: Preheat, node: Preheat, registry: Registry, model: Path) -> None:
     image = pushed(app, registry)
     registry.faults.no_ranges = True

@@ -13,7 +13,7 @@ from preheat.core.errors import ImageError
 from preheat.core.secret_text import hide, one_line
 from preheat.net.http import HttpDocument, Transport
 from preheat.oci.registry.credentials import Login
-from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
+from preheat.oci.registry.response_parsing import LATER, Challenge, later, read_errors, with_query
 
 _CLIENT = "preheat"
 _HERE = "localhost"
@@ -44,7 +44,7 @@ class Auth:
     def answer(self, challenge: Challenge, scope: str, refused: dict[str, str]) -> bool:
         """Fulfil a challenge. Return whether `headers` now differ from the `refused` ones, so a retry may succeed.
 
-        Raise ImageError if the token server refuses.
+        Raise ImageError if the token server refuses, HubUnavailable if it may issue a token later.
         """
         with self._turn:
             if self.headers(scope) != refused:
@@ -76,6 +76,8 @@ class Auth:
             query = urlencode([*service, *wanted])
             url = with_query(challenge.realm) + ("&" if urlsplit(challenge.realm).query else "?") + query
             answer = self._transport.get(url, {"Authorization": login.basic} if login is not None else {})
+        if answer.status in LATER:
+            raise later(one_line(_place(challenge.realm)), answer.status, answer.headers)
         return self._read(answer)
 
     def _read(self, answer: HttpDocument) -> str:
@@ -101,7 +103,7 @@ class Auth:
 
     def _require_safe(self, realm: str) -> None:
         parts = urlsplit(realm)
-        place = parts.netloc.rpartition("@")[2]
+        place = _place(realm)
         # A token server on the registry's own host, at any port: on this machine, or if plain HTTP was requested.
         same = _host(place) == _host(self._host)
         asked_for = _host(self._host) == _HERE or self._host in self._plain_http
@@ -112,6 +114,11 @@ class Auth:
             hint=f"if you trust the network: --plain-http {one_line(place)}",
             end=self._end,
         )
+
+
+def _place(url: str) -> str:
+    """Return the host and the port of a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _host(place: str) -> str:

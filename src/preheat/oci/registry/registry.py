@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from preheat.oci.model.image import ImageDocument, media_type_of
 from preheat.oci.model.image_name import DOCKER_HUB, Name
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login
-from preheat.oci.registry.response_parsing import header, read_challenge, read_errors
+from preheat.oci.registry.response_parsing import LATER, header, later, read_challenge, read_errors
 
 _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"
-_LATER = frozenset((429, 500, 502, 503, 504))
 _UNAUTHORISED = 401
 _CHUNK = 256 << 20
 
@@ -95,12 +93,13 @@ class Registry:
         stream.close()
         if start and status == 200:
             raise HubUnavailable(f"{self.name.host} does not support range requests for blobs")
-        if status in _LATER:
-            raise _later(self.name.host, status, headers)
+        if status in LATER:
+            raise later(self.name.host, status, headers)
+        hint = "check that the image is complete: pull it with another client, or push it again"
+        if status in (401, 403):
+            hint = f"docker login {self.name.host}, or podman login; or request access"
         raise ImageError(
-            f"{self.name.host}/{self.name.repository} cannot serve {digest}: status {status}",
-            hint="check that the image is complete: pull it with another client, or push it again",
-            end=self.end,
+            f"{self.name.host}/{self.name.repository} cannot serve {digest}: status {status}", hint=hint, end=self.end
         )
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
@@ -124,8 +123,8 @@ class Registry:
 
         def once() -> Reply:
             reply = self._send_authorized(send, url, scope)
-            if reply.status in _LATER:
-                raise _later(self.name.host, reply.status, reply.headers)
+            if reply.status in LATER:
+                raise later(self.name.host, reply.status, reply.headers)
             return reply
 
         return self.persist(once)
@@ -133,8 +132,8 @@ class Registry:
     def ask_once(self, send: Callable[[dict[str, str]], Reply], url: str) -> Reply:
         """Send a request that must not be repeated blindly. Raise HubUnavailable for temporary failures."""
         reply = self._send_authorized(send, url, self.scope(push=True))
-        if reply.status in _LATER:
-            raise _later(self.name.host, reply.status, reply.headers)
+        if reply.status in LATER:
+            raise later(self.name.host, reply.status, reply.headers)
         return reply
 
     def persist(self, ask: Callable[[], Answer]) -> Answer:
@@ -193,10 +192,3 @@ class Registry:
 def _status(answer: object) -> tuple[int, Mapping[str, str]]:
     assert isinstance(answer, Reply | Stream), "a transport returns only these"
     return answer.status, answer.headers
-
-
-def _later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
-    retry_after = header(headers, "Retry-After")
-    words = "responded with 429 (too many requests)" if status == 429 else f"has a server error (status {status})"
-    wait_s = float(retry_after) if re.fullmatch("[0-9]{1,9}", retry_after) else None
-    return HubUnavailable(f"{host} {words}", wait_s=wait_s)

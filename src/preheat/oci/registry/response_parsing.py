@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
-from preheat.core.errors import TARGET, ImageError
+from preheat.core.errors import TARGET, HubUnavailable, ImageError
 from preheat.core.secret_text import one_line
 
 # Possessive quantifiers and the lookbehind keep matching linear in the header's length.
 _PAIR = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,64}+)\s{0,8}+=\s{0,8}+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++))')
 _LONGEST_HEADER = 16_384
+# Statuses of failures that may pass by themselves.
+LATER = frozenset((429, 500, 502, 503, 504))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,11 @@ def resolved(url: str, location: str) -> str:
 def header(headers: Mapping[str, str], name: str) -> str:
     """Return a header's value, ignoring case, or ""."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")
+
+
+def later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
+    """Return the error for a status that may pass by itself, with the time that the server asks to wait."""
+    retry_after = header(headers, "Retry-After")
+    words = "responded with 429 (too many requests)" if status == 429 else f"has a server error (status {status})"
+    wait_s = float(retry_after) if re.fullmatch("[0-9]{1,9}", retry_after) else None
+    return HubUnavailable(f"{host} {words}", wait_s=wait_s)
