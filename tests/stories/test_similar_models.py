@@ -91,3 +91,23 @@ def test_a_hub_that_does_not_answer_is_not_asked(preheat: Preheat) -> None:
 def test_nobody_waits_long_for_a_search(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails(SEARCH, answers_after(60.0))
     assert hint(preheat, "pull", "openai/whisper-tinny").startswith("check the name; ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("export", "acme/tinny", "-o", "b.tar"), ("push", "s3://models/team", "acme/tinny"), ("view", "flat", "out", "acme/tinny")],
+    ids=lambda words: words[0],
+)
+def test_a_mistyped_model_of_the_library_gets_the_hint_without_a_hub(
+    preheat: Preheat, hub: FlakyHub, words: tuple[str, ...]
+) -> None:
+    assert preheat("pull", "acme/tiny", "--files", "config.json").status == 0
+    before = len(hub.asked())
+    told = preheat(*words, AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s", AWS_ENDPOINT_URL="https://127.0.0.1:9")
+    assert (told.status, "did you mean hf:acme/tiny? if not: preheat pull " in " ".join(told.err.split())) == (5, True), told.err
+    assert len(hub.asked()) == before
+
+
+def test_a_mistyped_app_that_is_carried_gets_the_hint(preheat: Preheat) -> None:
+    told = preheat("export", "indextts3", "-o", "b.tar")
+    assert (told.status, "did you mean indextts2? " in told.err) == (5, True), told.err

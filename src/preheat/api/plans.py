@@ -69,6 +69,7 @@ def plan_view(
     """Return the plan to place models from the library in a folder: the bytes to copy, and files in the way."""
     from pathlib import Path
 
+    from preheat.api.naming.similar_models import naming_recorded
     from preheat.api.pulling import folder_view
     from preheat.core.ref import Ref
     from preheat.verbs.placing.view_plan import plan_views
@@ -78,7 +79,10 @@ def plan_view(
     library, permissions = session.library, session.permissions
     at, layout = Path(folder).absolute(), folder_view(kind, session)
     # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
-    snapshots = [library.require(Ref.parse(words), list(files)) for words in refs]
+    snapshots = []
+    for ref in map(Ref.parse, refs):
+        with naming_recorded(ref, session):
+            snapshots.append(library.require(ref, list(files)))
     snapshots.sort(key=lambda one: not one.ref.pinned)
     sites = [site_at(snapshot, library, layout, at, permissions) for snapshot in snapshots]
     return plan_views(sites, library, session.on_event, permissions)

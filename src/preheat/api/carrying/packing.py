@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from preheat.api.naming.named_app import is_noted_app
-from preheat.core.errors import UsageError
+from preheat.api.naming.named_app import is_noted_app, similar_app
+from preheat.api.naming.similar_models import naming_recorded
+from preheat.core.errors import NotPreloaded, UsageError
 from preheat.core.ref import Ref
 from preheat.core.values.replace import replace
 
@@ -38,8 +39,20 @@ def pack(
             apps[name] = make(name, recipe, lock)
             models += theirs
         else:
-            models.append(session.library.require(Ref.parse(words)))
+            models.append(_model(words, session))
     return _joined(models), tuple(apps.values())
+
+
+def _model(words: str, session: Session) -> Snapshot:
+    """Return a model of the library. Raise NotPreloaded, with the names that `words` are most like, of apps too."""
+    ref = Ref.parse(words)
+    try:
+        with naming_recorded(ref, session):
+            return session.library.require(ref)
+    except NotPreloaded as error:
+        if "/" not in words and not error.hint.startswith("did you mean"):
+            error.hint = similar_app(words, session) + error.hint
+        raise
 
 
 def _with_path(words: str, session: Session) -> str:

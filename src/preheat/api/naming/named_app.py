@@ -38,6 +38,11 @@ def is_noted_app(words: str, session: Session) -> bool:
     return any(note.here and note.own for note in _notes(words, session))
 
 
+def similar_app(words: str, session: Session) -> str:
+    """Return the beginning of a hint that names the app that `words` are most like; empty if there is none."""
+    return did_you_mean(words, [*names(), *_noted_names(session)])
+
+
 def _noted(words: str, session: Session) -> Path | None:
     """Return the path of the recipe of an app of this name; None if none was noted.
 
@@ -79,7 +84,7 @@ def _no_app(words: str, session: Session, error: UsageError) -> UsageError:
         hint = f"to download it: preheat pull {ref}; to start a program with it then: preheat run -- CMD"
         return UsageError(f"{words} is a model's name, not an app", hint=hint)
     if "/" not in words:
-        error.hint = did_you_mean(words, [*names(), *_noted_names(session)]) + error.hint
+        error.hint = similar_app(words, session) + error.hint
     return error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import AccessDenied, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, NotFound, NotPreloaded, PreheatError
 from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ def naming_similar(session: Session) -> Iterator[None]:
     except (NotFound, AccessDenied) as error:
         if error.repository:
             error.hint = _hint(error.repository, session) + error.hint
+        raise
+
+
+@contextlib.contextmanager
+def naming_recorded(wanted: Ref, session: Session) -> Iterator[None]:
+    """Add the most similar names in the library to the hint of an error about a model that it lacks; ask no hub."""
+    try:
+        yield
+    except NotPreloaded as error:
+        known = _recorded(session)
+        names = similar(wanted, known) if wanted.repo not in {one.repo for one in known} else []
+        if names:
+            error.hint = f"did you mean {' or '.join(map(str, names))}? if not: {error.hint}"
         raise
 
 
