@@ -10,6 +10,7 @@ another site, and measures nothing.
 
 import argparse
 import json
+import re
 import shutil
 import statistics
 import tempfile
@@ -28,11 +29,25 @@ from tests.rack import Rack
 FOLDER = Path(__file__).parent / "results"
 RESULTS = FOLDER / "scale.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
+TRANSLATED = DOCUMENT.parent / "zh-CN" / "scale.md"
 PICTURE = DOCUMENT.parent / "pictures" / "scale.svg"
 NODES = (1, 10, 100, 1_000, 10_000)
 CHECKED = {"hub": COUNTS, "one mirror": COUNTS, "tree of mirrors": (8, 16), "one registry": COUNTS}
 # The median of five pulls of `make bench-stores` on a quiet machine, 2026-11-30; its push part was interrupted.
 _STORE = 357e6
+_CHINESE = {
+    "registry, containerd": "registry，containerd",
+    "Dragonfly (bound)": "Dragonfly（上限）",
+    "tree of mirrors": "镜像站树",
+    "one registry": "一个 registry",
+    "object store": "对象存储",
+    "one mirror": "一个镜像站",
+    "nodes": "节点数",
+    "days": "天",
+    "min": "分钟",
+    "h": "小时",
+    "s": "秒",
+}
 EXAMPLE = (100e9, 125e6, 1.25e9)
 
 
@@ -78,6 +93,8 @@ def main() -> None:
     checked = "\n".join(judged(runs, found)) + "\n"
     text = fill(text, "<!-- check: made by make bench-scale -->", "<!-- end of check -->", checked)
     DOCUMENT.write_text(text)
+    text = fill(TRANSLATED.read_text(), "<!-- 表格：make bench-scale 生成 -->", "<!-- 表格结束 -->", translated(site))
+    TRANSLATED.write_text(text)
     PICTURE.write_text(picture(site))
 
 
@@ -115,6 +132,18 @@ def table(site: Site) -> list[str]:
         cells = [_cell(way(site, nodes)) for way in WAYS.values()]
         rows.append(f"| {nodes:,} | {' | '.join(cells)} |")
     return rows
+
+
+def translated(site: Site) -> str:
+    """Return the same table in Chinese."""
+    head = (
+        f"{site.size / 1e9:g} GB 的模型，出口 {site.uplink / 1e6:g} MB/s，内网每条链路 {site.link / 1e9:g} GB/s。单个节点边收边校验："
+        f"从 registry 或镜像站 {site.node / 1e6:.0f} MB/s，从对象存储 {site.store / 1e6:.0f} MB/s；containerd 拉取并解包 "
+        f"{site.unpack / 1e6:.0f} MB/s（机器繁忙时测得）。树里每个镜像站服务 {site.fan_out} 台机器。每格先是时间，再是走出口的流量。"
+    )
+    words = re.compile(rf"\b({'|'.join(map(re.escape, _CHINESE))})(?![\w-])")
+    rows = [words.sub(lambda found: _CHINESE[found[1]], row).replace(", ", "，") for row in table(site)[2:]]
+    return "\n".join([head, "", *rows]) + "\n"
 
 
 def judged(runs: Sequence[Checked], found: dict[str, object]) -> list[str]:
