@@ -5,7 +5,7 @@ RUN := $(BIN)/python
 # Two files of tests at a time: most of them wait for processes and servers more than they compute.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-scale bench-containerd bench-build bench-registry bench-stores e2e-k8s guard bench-guard bench-limits bench-start bench-snapshots bench-snapshot-sizes bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-tree bench-scale bench-containerd bench-build bench-registry bench-stores bench-import e2e-k8s guard bench-guard bench-limits bench-start bench-snapshots bench-snapshot-sizes bench-trace bench-trace-cost clean bench-prove bench-prove-cost bench-ways bench-fold docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -135,6 +135,9 @@ bench-registry: setup ## pull from an image in a registry beside skopeo; two min
 
 bench-stores: setup ## push and pull of an object store beside rclone and aws, from a real server over TLS; five minutes
 	$(RUN) -m benchmarks.bench_stores
+
+bench-import: setup ## import of a bundle beside reading it and its sha256, into docs/bundles.md; two minutes
+	$(RUN) -m benchmarks.bench_import
 
 e2e-k8s: setup ## pods of serve-config k8s until they are ready, in a real cluster built from Debian's source; as root, needs Go, 15 minutes
 	$(RUN) -m tests.cluster.e2e "$$(.ci/get-kubernetes)" --transcript docs/e2e-k8s.md
