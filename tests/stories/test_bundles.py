@@ -110,7 +110,9 @@ def test_pieces_in_any_order(app: Preheat, other: Preheat) -> None:
     assert other("verify").status == 0
 
 
-@pytest.mark.parametrize("fault", ["missing", "last missing", "short", "altered", "twice", "not a bundle", "no file"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "last missing", "short", "altered", "twice", "not a bundle", "no file", "swapped", "of another"]
+)
 def test_what_is_wrong_with_pieces(app: Preheat, other: Preheat, fault: str) -> None:
     exported(app, "-o", "b.tar", "--split", "2M")
     pieces = sorted(app.folder.glob("b.tar.*"))
@@ -126,12 +128,19 @@ def test_what_is_wrong_with_pieces(app: Preheat, other: Preheat, fault: str) -> 
         case "twice":
             pieces.append(pieces[1].with_name("copy.001"))
             pieces[-1].write_bytes(pieces[1].read_bytes())
+        case "swapped":
+            two, three = pieces[1].read_bytes(), pieces[2].read_bytes()
+            pieces[1].write_bytes(three)
+            pieces[2].write_bytes(two)
+        case "of another":
+            exported(app, "acme/tiny", "-o", "c.tar", "--split", "2M")
+            pieces[2].write_bytes((app.folder / "c.tar.002").read_bytes())
         case "not a bundle":
             pieces[0].write_bytes(b"x" * 2_097_152)
         case _:
             pieces[1].unlink()
     told = other("import", *map(str, pieces))
-    assert told.status == (4 if fault == "altered" else 2), told.err
+    assert told.status == (4 if fault in ("altered", "swapped", "of another") else 2), told.err
     assert "Traceback" not in told.err
     assert told.err.count("\n   hint: ") == 1
     assert json.loads(other("ls", "--json").out.splitlines()[-1])["versions"] == []
@@ -150,6 +159,47 @@ def test_the_difference_to_an_earlier_bundle(app: Preheat, other: Preheat, model
     assert other("import", str(first)).status == 0
     assert other("import", str(later)).status == 0
     assert other("show", "acme/tiny").status == 0
+
+
+def test_a_bundle_of_another_app_leaves_nothing_out_and_that_is_said(app: Preheat, other: Preheat) -> None:
+    assert app("pull", "acme/tiny", "--files", "note.txt").status == 0
+    (app.folder / "note").mkdir()
+    (app.folder / "note/preheat.toml").write_text(
+        '[app]\nname = "note"\n[[needs]]\nref = "acme/tiny"\nfiles = ["note.txt"]\n'
+    )
+    exported(app, "note/preheat.toml", "-o", "note.tar")
+    told = app("export", "-o", "demo.tar", "--since", "note.tar")
+    assert (told.status, "note.tar: has none of these files" in told.err) == (0, True), told.err
+    assert other("import", str(app.folder / "demo.tar")).status == 0
+    assert other("verify").status == 0
+
+
+@pytest.mark.parametrize("fault", ["truncated", "in a header", "altered", "longer", "empty"])
+def test_a_damaged_bundle_is_refused_and_the_whole_one_taken(app: Preheat, other: Preheat, fault: str) -> None:
+    bundle = exported(app, "-o", "b.tar")
+    whole = bundle.read_bytes()
+    match fault:
+        case "truncated":
+            os.truncate(bundle, len(whole) // 2)
+        case "in a header":
+            at = whole.index(b"preheat-bundle/blobs/")
+            flip(bundle, at + 3)
+        case "altered":
+            flip(bundle, len(whole) // 2)
+        case "longer":
+            bundle.write_bytes(whole + b"more" * 1000)
+        case _:
+            bundle.write_bytes(b"")
+    told = other("import", str(bundle), "--recipes", "apps")
+    # What follows the end of a tar is not read.
+    assert told.status == {"altered": 4, "longer": 0}.get(fault, 2), told.err
+    assert "Traceback" not in told.err
+    if fault != "longer":
+        assert json.loads(other("ls", "--json").out.splitlines()[-1])["versions"] == []
+        assert not (other.folder / "apps").exists()
+    bundle.write_bytes(whole)
+    assert other("import", str(bundle), "--recipes", "apps").status == 0
+    assert other("verify").status == 0
 
 
 def test_a_killed_import_is_resumed(app: Preheat, other: Preheat) -> None:

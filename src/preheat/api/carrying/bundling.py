@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.api.session import Session
+from preheat.core.events import Noted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,10 @@ def plan_export(
         with contextlib.closing(BundleFile([Path(one).absolute() for one in since])) as bundle:
             earlier = bundle.index
     order = ExportOrder(models, Path(output).absolute(), apps, earlier, piece, with_preheat)
-    return plan(order, session.library)
+    planned = plan(order, session.library)
+    if earlier is not None and len(planned.index.blobs) == len({file.digest for one in models for file in one.files}):
+        session.on_event(Noted(str(since[0]), "has none of these files: nothing is left out"))
+    return planned
 
 
 def export(plan: ExportPlan, *, session: Session | None = None) -> None:
