@@ -24,6 +24,7 @@ class StoreFaults:
 
     public: bool = False  # reads need no key
     expired: bool = False
+    skewed: bool = False  # the client's clock is wrong
     unsigned_only: bool = False  # signed addresses are refused
     no_ranges: bool = False
     no_conditions: str = ""  # "ignored", or "refused" with 501
@@ -162,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None if faults.public and self.command in ("GET", "HEAD") else (403, "AccessDenied")
         if faults.expired:
             return 400, "ExpiredToken"
+        if faults.skewed:
+            return 403, "RequestTimeTooSkewed"
         if signed and faults.unsigned_only:
             return 400, "AuthorizationQueryParametersError"
         return None if key == KEY else (403, "InvalidAccessKeyId")

@@ -223,6 +223,10 @@ def test_a_refused_login_is_said(node: Preheat, store: SmallStore) -> None:
     store.faults.expired = True
     told = node("pull", "--from", AT, "--json")
     assert (told.status, "have expired" in told.last["message"]) == (3, True), told.out
+    store.faults.expired, store.faults.skewed = False, True
+    told = node("pull", "--from", AT, "--json")
+    assert (told.status, "the clock of this machine is wrong" in told.last["message"]) == (3, True), told.out
+    store.faults.skewed = False
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         del node.env[name]
     told = node("pull", "--from", AT, "--json")

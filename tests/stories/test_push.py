@@ -203,6 +203,9 @@ def test_what_is_wrong_is_said(app: Preheat, store: SmallStore) -> None:
     told = app("push", TO, "--json")
     assert told.status == 3
     assert "the credentials have expired (ExpiredToken)" in told.last["message"]
+    store.faults.expired, store.faults.skewed = False, True
+    told = app("push", TO, "--json")
+    assert (told.status, "the clock of this machine is wrong" in told.last["message"]) == (3, True), told.out
     told = app("push", TO, "acme/other", "--json")
     assert told.status == 5
     assert store.objects == {}
