@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_import [--size BYTES] [--runs N] [--place DIR]
 
-preheat also writes each file to the library and syncs it to disk, as `cp` and a sha256 of the copy do; reading alone does
-not. The bundle is in the page cache for all of them.
+preheat also writes each file to the library and syncs it to disk, as `cp` and a sha256 of the copy do; reading alone
+does not. The bundle is in the page cache for all of them.
 """
 
 import os
@@ -70,7 +70,9 @@ def table(rates: Mapping[str, Sequence[float]], size: int, loaded: str) -> str:
     for name, some in rates.items():
         ratio = statistics.median(mine / its for mine, its in zip(ours, some, strict=True))
         rows.append(f"| {name} | {statistics.median(some) / 1e6:.0f} | {ratio:.2f}× |")
-    spread = f"{len(ours)} runs in turns, medians; {size / 1e9:.1f} GB in the page cache, load {loaded} at the beginning."
+    spread = (
+        f"{len(ours)} runs in turns, medians; {size / 1e9:.1f} GB in the page cache, load {loaded} at the beginning."
+    )
     return "\n".join([*rows, "", spread]) + "\n"
 
 

@@ -137,9 +137,11 @@ def table(site: Site) -> list[str]:
 def translated(site: Site) -> str:
     """Return the same table in Chinese."""
     head = (
-        f"{site.size / 1e9:g} GB 的模型，出口 {site.uplink / 1e6:g} MB/s，内网每条链路 {site.link / 1e9:g} GB/s。单个节点边收边校验："
-        f"从 registry 或镜像站 {site.node / 1e6:.0f} MB/s，从对象存储 {site.store / 1e6:.0f} MB/s；containerd 拉取并解包 "
-        f"{site.unpack / 1e6:.0f} MB/s（机器繁忙时测得）。树里每个镜像站服务 {site.fan_out} 台机器。每格先是时间，再是走出口的流量。"
+        f"{site.size / 1e9:g} GB 的模型，出口 {site.uplink / 1e6:g} MB/s，内网每条链路 {site.link / 1e9:g} GB/s。"
+        f"单个节点边收边校验：从 registry 或镜像站 {site.node / 1e6:.0f} MB/s，"
+        f"从对象存储 {site.store / 1e6:.0f} MB/s；"
+        f"containerd 拉取并解包 {site.unpack / 1e6:.0f} MB/s（机器繁忙时测得）。"
+        f"树里每个镜像站服务 {site.fan_out} 台机器。每格先是时间，再是走出口的流量。"
     )
     words = re.compile(rf"\b({'|'.join(map(re.escape, _CHINESE))})(?![\w-])")
     rows = [words.sub(lambda found: _CHINESE[found[1]], row).replace(", ", "，") for row in table(site)[2:]]

@@ -1,7 +1,7 @@
 """CI steps: the shell parts of examples/ci, in a git repository with an origin, a hub, and a registry with a login.
 
-The services around them are not there: `gh` is a program that writes down its words, GitLab a bare repository that writes
-down its push options. What is not run is in `UNRUN`.
+The services around them are not there: `gh` is a program that writes down its words, GitLab a bare repository that
+writes down its push options. What is not run is in `UNRUN`.
 """
 
 import os

@@ -111,7 +111,8 @@ def test_pieces_in_any_order(app: Preheat, other: Preheat) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["missing", "last missing", "short", "altered", "twice", "not a bundle", "no file", "swapped", "of another"]
+    "fault",
+    ["missing", "last missing", "short", "altered", "twice", "not a bundle", "no file", "swapped", "of another"],
 )
 def test_what_is_wrong_with_pieces(app: Preheat, other: Preheat, fault: str) -> None:
     exported(app, "-o", "b.tar", "--split", "2M")

@@ -95,7 +95,11 @@ def test_nobody_waits_long_for_a_search(preheat: Preheat, hub: FlakyHub) -> None
 
 @pytest.mark.parametrize(
     "words",
-    [("export", "acme/tinny", "-o", "b.tar"), ("push", "s3://models/team", "acme/tinny"), ("view", "flat", "out", "acme/tinny")],
+    [
+        ("export", "acme/tinny", "-o", "b.tar"),
+        ("push", "s3://models/team", "acme/tinny"),
+        ("view", "flat", "out", "acme/tinny"),
+    ],
     ids=lambda words: words[0],
 )
 def test_a_mistyped_model_of_the_library_gets_the_hint_without_a_hub(
@@ -104,7 +108,10 @@ def test_a_mistyped_model_of_the_library_gets_the_hint_without_a_hub(
     assert preheat("pull", "acme/tiny", "--files", "config.json").status == 0
     before = len(hub.asked())
     told = preheat(*words, AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s", AWS_ENDPOINT_URL="https://127.0.0.1:9")
-    assert (told.status, "did you mean hf:acme/tiny? if not: preheat pull " in " ".join(told.err.split())) == (5, True), told.err
+    assert (told.status, "did you mean hf:acme/tiny? if not: preheat pull " in " ".join(told.err.split())) == (
+        5,
+        True,
+    ), told.err
     assert len(hub.asked()) == before
 
 
