@@ -52,7 +52,9 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
             for name, command in pulls.items():
                 shutil.rmtree(into, ignore_errors=True)
                 rates["pull"][name].append(rate(name, command, environ, folder, size))
-            to = f"{BUCKET}/turn-{turn}"
+            # A bucket of its own for each turn: SeaweedFS frees the disk of removed objects only with their bucket.
+            to = f"turn-{turn}"
+            subprocess.run([rclone, "mkdir", f"{remote[0]}{to}"], env=environ, check=True, capture_output=True)
             pushes = {
                 "preheat push": [COMMAND, "push", f"s3://{to}/preheat", task.recipe, "--library", task.library],
                 "rclone copy": [rclone, "copy", task.weights, f"{remote[0]}{to}/rclone"],
@@ -60,8 +62,7 @@ def measure(folder: Path, size: int, runs: int) -> dict[str, object]:
             }
             for name, command in pushes.items():
                 rates["push"].setdefault(name, []).append(rate(name, command, environ, folder, size))
-                remove = [str(rclone), "purge", f"{remote[0]}{to}"]
-                subprocess.run(remove, env=environ, check=True, capture_output=True)
+            subprocess.run([rclone, "purge", f"{remote[0]}{to}"], env=environ, check=True, capture_output=True)
     print(f"{size / 1e9:.1f} GB, medians of {runs}, lowest and highest in brackets; {RCLONE}, {AWS}, {SEAWEEDFS}")
     for way, sides in rates.items():
         print_rates(sides, f"{way} ")
