@@ -177,8 +177,8 @@ class SimulatedFetch:
         flight.round_trip_s = self._trip_s
         count = flight.pledge(count)
         flight.at += count
-        route.received += count
-        route.received_at = connection.interrupt.received_at = now
+        connection.interrupt.received_at = now
+        route.arrived(count, now, prompt=False)
 
     @property
     def _trip_s(self) -> float:

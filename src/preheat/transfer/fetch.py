@@ -124,7 +124,8 @@ def _watch(board: Scheduler, downloaders: "_Downloaders", patience: RetryPolicy,
         for route in board.routes:
             measured = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=loaded, cpu_s=cpu_s)
             board.tune(route, measured, now)
-        board.starving = False
+        with board.changed:
+            board.starving = False
         board.wake_the_stalled(now)
         if now - reported_at >= _ABSENT_EVERY_S:
             reported_at = now
@@ -211,11 +212,9 @@ class _Downloaders:
                 count = flight.pledge(count)
                 buffer.write(partial, flight.at, count, flight.holes)
                 flight.at += count
-                now = route.received_at = time.monotonic()
+                now, flight.prompt = time.monotonic(), reader.prompt
                 size = read_size(size, now - asked, buffer.size)
-                route.received += count
-                flight.prompt = reader.prompt
-                route.prompt += count if flight.prompt else 0
+                route.arrived(count, now, prompt=flight.prompt)
                 self._limit.spend(count)
                 if flight.at - written_back >= _PUSH_EVERY:
                     partial.push(ByteRange(written_back, flight.at))

@@ -1,6 +1,7 @@
 """Route: one source of a snapshot's bytes, and its record of speed and errors."""
 
 import math
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -48,9 +49,10 @@ class Way:
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """A source in use, with its record of speed and errors. The scheduler's lock guards it.
+    """A source in use, with its record of speed and errors. The scheduler's lock guards all that no other lock does.
 
-    Times are time.monotonic() seconds, sizes are bytes.
+    Times are time.monotonic() seconds, sizes are bytes. The threads that download call `answered` and `arrived` without
+    the scheduler's lock; `_turn` guards what these methods write.
 
     - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
@@ -90,6 +92,7 @@ class Route:
     whole_only: set[Digest] = field(default_factory=set)
     left: str = ""
     error: HubError | IntegrityError | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.files = self.way.files()
@@ -104,11 +107,19 @@ class Route:
         `trip_s`: the round trip of its connection according to the kernel, 0 if unknown.
         """
         trip_s = min(trip_s or answer_s, answer_s)
-        self.trip_s = min(self.trip_s or trip_s, trip_s)
-        self.answers += 1
-        self.answer_s = self.answer_s or answer_s
-        self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
-        self.slowest_answer_s = max(self.slowest_answer_s, answer_s)
+        with self._turn:
+            self.trip_s = min(self.trip_s or trip_s, trip_s)
+            self.answers += 1
+            self.answer_s = self.answer_s or answer_s
+            self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
+            self.slowest_answer_s = max(self.slowest_answer_s, answer_s)
+
+    def arrived(self, count: int, now: float, *, prompt: bool) -> None:
+        """Count received bytes. `prompt`: they were already in local buffers when they were read."""
+        with self._turn:
+            self.received_at = now
+            self.received += count
+            self.prompt += count if prompt else 0
 
     def learn(self, rate: float, size: int, answer_s: float) -> None:
         """Record a connection's `rate` in bytes/s over `size` bytes and its time to first byte.
@@ -117,7 +128,8 @@ class Route:
         """
         if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
-            self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
+            with self._turn:
+                self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
 
     def served(self, flight_began: float) -> None:
         """Record that a request made at `flight_began` brought bytes.

@@ -30,7 +30,8 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 class Scheduler:
     """Assign the missing parts of files to threads; thread-safe. To seal a file is to verify and store it.
 
-    No I/O and no listener runs under the lock `changed`. Lock order: `changed`, a flight's lock, an interrupt's lock.
+    No disk or network I/O runs under the lock `changed`. `on_event` is also called under it, so pass a function that
+    only queues the event.
     """
 
     def __init__(
@@ -144,9 +145,8 @@ class Scheduler:
 
     def close(self) -> None:
         """Close all unfinished partials; the bytes received so far stay on disk."""
-        with self.changed:
-            for download in self._downloads:
-                download.partial.close()
+        for download in self.open_partials():
+            download.partial.close()
 
     def join(self, route: Route | None) -> None:
         """Add a route that was awaited. `route` is None if no source was found."""

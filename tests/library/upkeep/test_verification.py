@@ -88,7 +88,20 @@ def test_an_exception_of_the_listener_ends_it_and_is_raised(library: Library) ->
 
     with pytest.raises(ValueError, match="enough"):
         verify(list(inventory(library.root / "blobs")), library.path, library.seals, lambda _: None, complain)
-    assert not [thread for thread in threading.enumerate() if "work" in thread.name]
+    for thread in [one for one in threading.enumerate() if one.name == "verify"]:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_callbacks_run_in_the_calling_thread(library: Library) -> None:
+    callers: list[threading.Thread] = []
+    blobs = list(inventory(library.root / "blobs"))
+
+    def note(_: object) -> None:
+        callers.append(threading.current_thread())
+
+    verify(blobs, library.path, library.seals, note, note, threads=4)
+    assert set(callers) == {threading.current_thread()}
 
 
 def test_a_quarantined_blob_has_no_name_and_can_be_downloaded_again(library: Library) -> None:

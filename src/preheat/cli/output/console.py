@@ -53,13 +53,16 @@ class JsonLines:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._secrets: tuple[str, ...] = ()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # guards the two below, and each line: events come from many threads
         self._pace: DownloadRate | None = None
         self._said_at = 0.0
 
     def __call__(self, event: Event) -> None:
         """See Console."""
-        now = time.monotonic()
+        with self._turn:
+            self._event(event, time.monotonic())
+
+    def _event(self, event: Event, now: float) -> None:
         match event:
             case Received() | Read():
                 pace = self._pace = self._pace or DownloadRate(0, now)
@@ -101,7 +104,6 @@ class JsonLines:
         """See Console."""
 
     def _line(self, event: str, facts: Mapping[str, object]) -> None:
-        # One write under a lock: servers and downloads emit events from many threads.
         with self._turn:
             line = clean_deeply(msgspec.to_builtins({"event": event, **facts}), self._secrets)
             self._out.write(msgspec.json.encode(line).decode() + "\n")

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import threading
 import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -56,11 +57,15 @@ _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
 
 class HumanConsole:
-    """Prints sentences on stderr, with a progress bar on a terminal; `verbosity` 0 prints only errors and results."""
+    """Prints sentences on stderr, with a progress bar on a terminal; `verbosity` 0 prints only errors and results.
+
+    Thread-safe.
+    """
 
     def __init__(self, verbosity: int) -> None:
         self._verbosity = verbosity
         self._secrets: tuple[str, ...] = ()
+        self._turn = threading.RLock()  # guards all below
         self._life = ""
         # stderr is None if it is closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -72,7 +77,10 @@ class HumanConsole:
 
     def __call__(self, event: Event) -> None:
         """See Console."""
-        now = time.monotonic()
+        with self._turn:
+            self._event(event, time.monotonic())
+
+    def _event(self, event: Event, now: float) -> None:
         match event:
             case Received() | Read():
                 self._received(event, now)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from preheat.core.digest import Digest
 from preheat.disk.file_hash import feed
@@ -20,6 +21,7 @@ from preheat.library.upkeep.inventory import Blob
 
 # Bytes to read ahead: the kernel's default is too small for a fast disk.
 _AHEAD = 16 << 20
+_GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,13 @@ def verify(
 ) -> None:
     """Hash `blobs` by all their names, the largest first, and seal the correct ones.
 
-    Worker threads call `on_read` with the number of bytes of each step, and `on_found` with the result for each blob
-    that still exists, one call at a time. An exception of a callback ends the verification and is raised.
-    `threads` is one per CPU by default.
+    In the calling thread, call `on_read` with the number of bytes of each step, and `on_found` with the result for each
+    blob that still exists; a slow callback does not delay the hashing. An exception of a callback ends the verification
+    and is raised. `threads` is one per CPU by default.
     """
     waiting = deque(sorted(blobs, key=lambda blob: -blob.size))
-    speaking = threading.Lock()
+    news: SimpleQueue[int | Finding | None] = SimpleQueue()  # bytes, results, and None from each thread at its end
     failed: list[BaseException] = []
-
-    def report_read(size: int) -> None:
-        with speaking:
-            on_read(size)
 
     def work() -> None:
         try:
@@ -63,23 +61,29 @@ def verify(
                     blob = waiting.popleft()
                 except IndexError:
                     return
-                finding = _check(blob, path_of, report_read, failed)
-                with speaking:
-                    if finding is not None and not failed:
-                        if not finding.fault:
-                            for name in blob.names:
-                                seals.note(name, path_of(name))
-                        on_found(finding)
+                finding = _check(blob, path_of, news.put, failed)
+                if finding is not None and not failed:
+                    for name in () if finding.fault else blob.names:
+                        seals.note(name, path_of(name))
+                    news.put(finding)
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             failed.append(error)
+        finally:
+            news.put(None)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or len(os.sched_getaffinity(0)))]
-    for worker in workers:
-        worker.start()
+    running = min(threads or len(os.sched_getaffinity(0)), len(waiting))
+    for _ in range(running):
+        threading.Thread(target=work, name="verify", daemon=True).start()
     try:
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(0.2)
+        while running:
+            with contextlib.suppress(Empty):
+                match news.get(timeout=_GLANCE_S):
+                    case None:
+                        running -= 1
+                    case int(size):
+                        on_read(size)
+                    case Finding() as finding:
+                        on_found(finding)
     except BaseException as error:
         failed.append(error)
         raise

@@ -1,9 +1,8 @@
 """Adopt: add files from other programs' caches to the library, without a download or a second copy."""
 
 import os
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
-from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
+from preheat.core.events import Adopted, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
@@ -26,6 +25,8 @@ from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
 _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
+# From the threads: bytes that were read, and jobs that are done. Events are emitted in the caller's thread only.
+_Steps = SimpleQueue[int | Future[AddedBlob]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,9 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     on_event(Reading("adopt", sum(file.is_read for file in plan.files), plan.to_read))
     for one in plan.invalid:
         on_event(LeftOut(say_path(one.path), one.reason))
-    speaking = threading.Lock()
-
-    def tell(event: Event) -> None:
-        with speaking:
-            on_event(event)
-
-    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=plan.copy, guarded=not plan.share)
-    done = [_version(one, library, intake, tell, unsafe) for one in plan.found]
+    steps: _Steps = SimpleQueue()
+    intake = Intake(library.root, library.path, steps.put, copy=plan.copy, guarded=not plan.share)
+    done = [_version(one, library, intake, steps, on_event, unsafe) for one in plan.found]
     return Adoption(
         versions=sum(one.versions for one in done),
         partial=sum(one.partial for one in done),
@@ -111,13 +107,15 @@ def _lacks(found: CachedVersion, paths: Sequence[str]) -> bool:
     return bool(found.missing) or not named <= set(paths)
 
 
-def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener, unsafe: str) -> Adoption:
+def _version(
+    found: CachedVersion, library: Library, intake: Intake, steps: _Steps, on_event: Listener, unsafe: str
+) -> Adoption:
     """Add one version to the library, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
     listed = {file.path: file for file in (*(found.listed or (known.files if known else ())), *found.known)}
     claimed = tuple(File(c.path, 0, c.digest) for c in found.candidates if c.digest is not None)
     with library.wanted(Snapshot(found.ref, found.commit, claimed)):
-        taken, left_out = _take(found, library, intake, tell)
+        taken, left_out = _take(found, library, intake, steps, on_event)
         if not taken:
             return Adoption(0, 0, 0, 0, 0, 0, left_out)
         for path, one in taken.items():
@@ -125,7 +123,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         files = tuple(listed[path] for path in sorted(listed))
         unlisted = _unlisted(found, known, listed)
         new = [listed[path] for path, one in taken.items() if one.how != "here"]
-        scan_and_report(files if unsafe == REFUSE else new, library, unsafe, tell)
+        scan_and_report(files if unsafe == REFUSE else new, library, unsafe, on_event)
         commit = found.commit or listing_commit(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
@@ -136,12 +134,12 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         if library.missing(Snapshot(found.ref.at(commit), commit, tuple(listed[path] for path in taken))):
             # Files without a known digest could not be claimed, and may have been pruned: add them again, now that a
             # record protects them.
-            _take(found, library, intake, tell)
+            _take(found, library, intake, steps, on_event)
     links = Counter(one.how for one in taken.values())
     size = sum(one.size for one in taken.values())
     fresh = {one.digest: one for one in taken.values() if one.how != "here"}.values()
     missing = len(library.missing(Snapshot(found.ref, commit, files))) + len(unlisted or ())
-    tell(Adopted(found.ref, commit, len(taken), size, dict(links), missing))
+    on_event(Adopted(found.ref, commit, len(taken), size, dict(links), missing))
     copied = sum(one.size for one in fresh if one.how == "copy")
     return Adoption(1, int(missing > 0), len(taken), size, sum(one.size for one in fresh), copied, left_out)
 
@@ -163,7 +161,9 @@ def _unlisted(found: CachedVersion, known: Snapshot | None, listed: Mapping[str,
     )
 
 
-def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, AddedBlob], int]:
+def _take(
+    found: CachedVersion, library: Library, intake: Intake, steps: _Steps, on_event: Listener
+) -> tuple[dict[str, AddedBlob], int]:
     """Add the files to the library, several at a time, each source file once."""
     alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
     for candidate in found.candidates:
@@ -174,7 +174,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
         try:
-            for job in _completed(jobs):
+            for job in _completed(jobs, steps, on_event):
                 try:
                     one = job.result()
                 except (IntegrityError, LibraryError) as error:
@@ -183,7 +183,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
-                        tell(LeftOut(say_path(candidate.source), error.message + hint))
+                        on_event(LeftOut(say_path(candidate.source), error.message + hint))
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))
@@ -201,14 +201,16 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
     return taken, left_out
 
 
-def _completed(jobs: Iterable[Future[AddedBlob]]) -> Iterator[Future[AddedBlob]]:
-    """Yield each job when it is done; Ctrl-C interrupts the wait."""
-    done: SimpleQueue[Future[AddedBlob]] = SimpleQueue()
-    waiting = 0
+def _completed(jobs: Collection[Future[AddedBlob]], steps: _Steps, on_event: Listener) -> Iterator[Future[AddedBlob]]:
+    """Yield each job when it is done, and emit the bytes that all of them read; Ctrl-C interrupts the wait."""
     for job in jobs:
-        job.add_done_callback(done.put)
-        waiting += 1
+        job.add_done_callback(steps.put)
+    waiting = len(jobs)
     while waiting:
         with suppress(Empty):
-            yield done.get(timeout=_GLANCE_S)
-            waiting -= 1
+            step = steps.get(timeout=_GLANCE_S)
+            if isinstance(step, int):
+                on_event(Read(step))
+            else:
+                waiting -= 1
+                yield step
