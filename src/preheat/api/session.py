@@ -248,7 +248,7 @@ class Session:
         return self._pinned_only(recipe) if strict else recipe
 
     def _pinned_only(self, recipe: Recipe) -> Recipe:
-        """Return the recipe without the needs that its lock lacks: optional ones that no hub had for it."""
+        """Return the recipe without the needs that its lock lacks: optional ones that no hub had when it was locked."""
         from preheat.core.events import OptionalMissing
 
         for need in recipe.needs:

@@ -53,7 +53,7 @@ _TEXT_ENCODERS = frozenset(("t5", "t5encoder", "clip"))
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file is: one of the kinds in `model_apps`, or empty; its `format`, and the names that it gives itself.
+    """The kind of a file, one of those in `model_apps` or empty; its `format`; and the names in its own header.
 
     `architecture` is GGUF's `general.architecture` or the modelspec's; `title` the model's name, and `size_label`
     GGUF's word for the number of its parameters, such as 7B.

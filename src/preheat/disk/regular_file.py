@@ -30,7 +30,7 @@ def read_regular(path: Path | str, most: int = LARGEST) -> bytes:
 def open_to_write(path: Path | str, *, append: bool = False) -> BinaryIO:
     """Open a file to write it, unbuffered; it is created if it does not exist.
 
-    A pipe must have a reader, and does not block: what it has no room for is lost. Raise OSError for a folder, a disk,
+    A pipe must have a reader, and does not block: bytes that do not fit into it are lost. Raise OSError for a folder, a disk,
     or a pipe that no process reads.
     """
     kind = os.O_APPEND if append else os.O_TRUNC

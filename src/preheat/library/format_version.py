@@ -14,7 +14,7 @@ from preheat.library.small_files import read_small
 
 _FORMAT = "1"
 _OWN = frozenset(folder.partition("/")[0] for folder in FOLDERS)
-# Of what may be there before the first pull, such as the guard of a compose file.
+# Names that may exist before the first pull, such as that of the guard of a compose file.
 _BEGINNINGS = (".format.", ".guard-", "guard-", "proof-", "trace-")
 
 

@@ -266,7 +266,7 @@ class Library:
             raise disk_trouble(error, self.root) from error
 
     def keep_for_user(self, ref: Ref) -> None:
-        """Record that a user asked for the commit that `ref` is pinned to, so a mirror never evicts it."""
+        """Record that a user pulled the commit that `ref` is pinned to, so a mirror never evicts it."""
         if self.records.added_by(ref) and self.writable:
             known = self.find(ref)
             if known is not None:

@@ -18,7 +18,7 @@ _MOST_REMEMBERED = 100_000  # each takes about 200 bytes
 
 
 class FairSlots:
-    """Slots that clients wait for: the one that holds fewest goes first, and one alone gets half of them at most."""
+    """Slots that clients wait for. The client with the fewest slots is next; one client gets at most half of them."""
 
     def __init__(self, count: int) -> None:
         self._count = count

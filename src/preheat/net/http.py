@@ -149,7 +149,7 @@ class Transport:
                 if not piece:
                     return HttpDocument(response.status, response.headers, b"".join(pieces))
         except (exceptions.ReadTimeoutError, TimeoutError) as error:
-            # `silent`, so that it is not retried: an attempt takes long, and the next one would hardly be faster.
+            # `silent` prevents retries: an attempt takes long, and the next one would hardly be faster.
             failure = HubUnavailable(
                 f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True, answered=True
             )

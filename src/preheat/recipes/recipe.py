@@ -47,7 +47,7 @@ class Need(msgspec.Struct, frozen=True, eq=False):
     archive_size: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the recipes of two needs say the same; what only a lock knows does not count."""
+        """Return whether two needs are equal in their recipes; fields that only a lock has are ignored."""
         return isinstance(other, Need) and (self._said, self.to) == (other._said, other.to)
 
     def __hash__(self) -> int:

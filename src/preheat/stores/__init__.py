@@ -1,1 +1,1 @@
-"""Object stores: S3 and what is compatible with it, Google Cloud Storage and Azure, through obstore."""
+"""Object stores: S3 and compatible stores, Google Cloud Storage and Azure, through obstore."""

@@ -174,7 +174,7 @@ def _stage_one(staging: _Staging) -> tuple[list[Snapshot], dict[str, str]]:
 
 
 def _staged(staging: _Staging) -> tuple[list[Snapshot], dict[str, str]] | None:
-    """Return what an app has in the stage if that is all it had when it was staged; None if something is missing."""
+    """Return an app's snapshots in the stage, if they are as complete as when it was staged; else None."""
     session, notes = staging.session, staging.notes
     with notes.locked(shared=True):
         note = notes.find(staging.name)

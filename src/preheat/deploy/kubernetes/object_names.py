@@ -22,5 +22,5 @@ def object_name(name: str) -> str:
 
 
 def content_key(text: str) -> str:
-    """Return 12 hexadecimal digits that follow from a text, for names of what must change with it."""
+    """Return 12 hexadecimal digits of a text's hash, for the names of objects that must change with the text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -100,8 +100,9 @@ def _piece_check(folder: str, name: str, start: int, size: int, digest: str) -> 
 def require_unshared(folder: str) -> None:
     """Raise Unusable if another user could rename `folder`, or a folder that it is in, and put another in its place.
 
-    That user could otherwise exchange a dump after it was verified, or read one while it is written: as root, that is
-    everything. Users of folders with the sticky bit, such as /tmp, cannot rename those of others.
+    Otherwise that user could replace a dump after it was verified, or read one while it is written; if this process is
+    root, that would give the user all rights. In folders with the sticky bit, such as /tmp, users cannot rename the
+    files of others.
     """
     trusted = {0, os.geteuid(), os.stat("/").st_uid}  # in a user namespace, root may have another ID
     place = os.path.realpath(folder)

@@ -73,7 +73,7 @@ def _not_for_here(head: bytes) -> str:
 
 
 def _lacks(head: bytes, descriptor: int) -> str:
-    """Return what a program that exists lacks: its interpreter, or its loader."""
+    """Return what an existing program needs and does not find: its interpreter, or its loader."""
     if head.startswith(b"#!"):
         line = head[2:].partition(b"\n")[0]
         name = os.fsdecode(line.strip().partition(b" ")[0])

@@ -52,7 +52,7 @@ _LASTING = (
 )
 # Shells end so for a program that does not exist, or that they cannot execute: exec(1p).
 _NOT_FOUND, _NOT_EXECUTED = 127, 126
-# A process that started the one that failed only reports that, after the error itself.
+# The parent of the process that failed prints these lines, after the error itself.
 _PASSED_ON = re.compile(r"\s|$|Traceback \(most recent call last\):$|subprocess\.CalledProcessError: ")
 
 

@@ -93,7 +93,8 @@ def _ranges(text: str | None) -> List[Tuple[int, int]]:
 def list_text(files: Mapping[str, Ranges], places: Mapping[str, str]) -> str:
     """Return a list of files in their order, each with its ranges, or none for the whole file.
 
-    Files that are in no place, or have a name that no line can have, are left out; so are the last ones of too many.
+    Files outside of all places are left out, files with line breaks in their names, and the last ones if there are too
+    many.
     """
     folders = sorted(
         (

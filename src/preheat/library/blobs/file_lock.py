@@ -17,7 +17,7 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
     lock file would have to be created and removed for each of thousands of files, and ext4 takes long to allocate an
     inode after many were removed.
 
-    A file of another user that is not locked is replaced by a new one: its owner could change it after it was verified.
+    An unlocked file of another user is replaced by a new one, since its owner could change it after it was verified.
     """
     try:
         descriptor = _opened(path, mode)

@@ -126,9 +126,9 @@ class Claims:
         return self._root / f"{host_name()}-fold-{named}.json"
 
     def _drop_older(self, path: Path, files: Mapping[str, str]) -> None:
-        """Remove the claim that an earlier version wrote, if these files are all that it is still about.
+        """Remove the claim that an earlier version of preheat wrote, if no other file than these still needs it.
 
-        Its name is also that of the claim of another container with the same host name.
+        Another container with the same host name may have written to the same claim.
         """
         for older, _ in self._all(strict=False, pattern=path.name):
             others = tuple(one for one in older.files if files.get(one[0]) != one[1])

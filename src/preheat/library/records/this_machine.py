@@ -49,7 +49,7 @@ def _installation() -> str:
 
 
 def _root_filesystem() -> str:
-    """Return what is mounted at the root: a disk; in a container, the folder of its changes. See proc(5), mountinfo."""
+    """Return the source of the root mount: a disk, or in a container its upper folder. See proc(5), mountinfo."""
     root = Path("/").stat()
     found = f"{root.st_dev} {root.st_ino}"
     with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Unread files: what traced apps downloaded and no start of theirs opened, so that users can remove it on request."""
+"""Unread files: files that traced apps downloaded and never opened; `prune --unread` removes them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ def version_of(ref: Ref, commit: str) -> Version:
 class UnreadFiles:
     """Notes on versions in the library at `root`: `unread/HUB/SLUG/COMMIT`, a JSON list of digests.
 
-    A pull of a file, and a trace of an app that opens it, remove it from the note. A note that cannot be read is none.
+    A pull of a file, and a trace of an app that opens it, remove it from the note. A note that cannot be read counts as missing.
     """
 
     def __init__(self, root: Path) -> None:

@@ -120,7 +120,7 @@ def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
         .not_valid_before(now - timedelta(hours=1))  # clocks differ
         .not_valid_after(now + _GOOD_FOR)
         .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-        # Not a CA, so that clients that trust it trust only this mirror, and nothing that its key could sign.
+        # Not a CA: clients that trust it trust this mirror, but no other certificate that its key could sign.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

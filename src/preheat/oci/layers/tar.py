@@ -64,7 +64,7 @@ def _name(entry: Header) -> str:
 
 
 def _records(entry: Header) -> bytes:
-    """Return the pax records of what does not fit into a tar header; usually none."""
+    """Return the pax records for values that do not fit into a tar header; usually none."""
     name, records = _name(entry), {}
     if not _plain(name):
         records["path"] = name

@@ -34,9 +34,10 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """A file that a killed process had set aside. `found`: where the file that was in its place since then is now.
+    """A file that a killed process had set aside, and that was put back to `path`, or could not be.
 
-    `trouble` is why the file could not be put back; it is at `still` then.
+    `found`: if another file was at `path` meanwhile, the path that it was moved to. `trouble`: why the file could not be
+    put back; then it is still at the path `still`.
     """
 
     path: Path
@@ -75,7 +76,7 @@ def set_aside(
 def put_back(journals: Path) -> tuple[PutBack, ...]:
     """Put back the files that killed processes left aside, by their journals.
 
-    A file that was written in the place of one since then may be the user's, and is kept under another name.
+    If another file has been written to the same path since, it may be the user's: it is kept under another name.
     """
     found: list[PutBack] = []
     for journal in sorted(journals.glob(f"{KEPT}*.json")):

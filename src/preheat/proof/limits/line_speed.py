@@ -75,9 +75,10 @@ def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int, most: int 
 
 
 def steady_rate(began: float, arrivals: Sequence[Arrival]) -> float:
-    """Return the rate in bytes/s of the second half of the time of a download that began at this moment.
+    """Return the rate in bytes/s in the second half of a download that began at the time `began`.
 
-    The first half has the round trips before the first byte, and what a hub or the kernel sends ahead of its own limit.
+    The first half is left out: it has the round trips before the first byte, and bytes that a hub or the kernel sends
+    before its own rate limit applies.
     """
     ordered = sorted(arrivals)
     took = max(ordered[-1][0] - began, 1e-6) if ordered else 1e-6

@@ -214,8 +214,8 @@ class Report:
     def least_s(self, condition: str, figure: str = "ready_s") -> float | None:
         """Return the least time of a start that does one thing after another; None if unknown.
 
-        That is its bare imports, and the bytes that it downloads or reads from disk at the best rate. First use adds
-        the shortest one that was seen. A start that overlaps these can be faster: see `is_beaten`.
+        It is the sum of the bare imports and of the time to download or read its bytes at the best rate; for the first
+        use, also of the shortest first use measured. A start that overlaps these steps can be faster: see `is_beaten`.
         """
         evicted = condition in EVICTED
         alone = self.limits.imports if evicted else self.limits.imports_warm

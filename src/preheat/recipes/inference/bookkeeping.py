@@ -36,7 +36,7 @@ _SECRETS = frozenset(
 )  # fmt: skip
 _SECRET_PARTS = ("/.ssh/", "/.aws/", "/.gnupg/", "/.docker/", "/.kube/", "/.modelscope/", "/modelscope/credentials/")
 _SECRET_ENDINGS = (".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx")
-# What a first use leaves: sound, pictures, films, pages and texts, as opposed to weights and caches.
+# Files that a first use writes: sound, pictures, films, pages and texts, in contrast to weights and caches.
 _OUTPUTS = (
     ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".mp4",
     ".webm", ".mkv", ".avi", ".srt", ".vtt", ".txt", ".csv", ".tsv", ".html", ".pdf", ".db", ".sqlite", ".sqlite3",

@@ -40,7 +40,7 @@ def made_needs(
 ) -> Iterable[tuple[float, Pinned]]:
     """Yield a need for each place that the start wrote to, and the time of the first open of its files.
 
-    `taken` are the paths that other needs have. What is left out for its size goes to `left_out`, unless `keep` is set.
+    `taken` are the paths that other needs have. Files that are too large are added to `left_out`, unless `keep` is set.
     """
     times: dict[str, float] = {}
     for opened in seen.opened:
@@ -63,7 +63,7 @@ def made_needs(
 
 
 def _is_compiled(path: str) -> bool:
-    """Return whether a file is compiled: the start that writes it has it in memory, and the next one reads it."""
+    """Return whether a file is compiled code. The start that writes it need not read it; the next start does."""
     return path.endswith((*_WRITERS, *_GPU_ENDINGS)) or bool(_NATIVE.search(path))
 
 

@@ -104,10 +104,10 @@ class Observation:
     variables that lead to caches to these. `copied` are copies (source, target), `local_dirs` the `local_dir` folders
     of hub clients, `put` the written files that have a hub's bytes. `sees_native`: opens by native code were observed
     completely, so a file without an open was not opened. `first` is the first-use command, which began `used_at`
-    seconds after the start; `had` are the digests of those `made` that were there before, as no hub is known to have
-    them; `env` are the app's variables that change what it downloads. `outside` are weights that it
-    read outside of all places, which no recipe can place for another user. `start_list` is what it read of its
-    folder and environment until it was ready (guard/warm_up/start_list.py).
+    seconds after the start; `had` are the digests of files in `made` that existed before the start, and that no known
+    hub has. `env` are the app's variables that change which files it downloads. `outside` are the weights that it read
+    outside of all places: no recipe can place them for another user. `start_list` lists the files of its folder and
+    environment that it read until it was ready (guard/warm_up/start_list.py).
     """
 
     name: str

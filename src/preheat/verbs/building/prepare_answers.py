@@ -65,7 +65,7 @@ class _Document:
             self._add(path, {"status": _OK, "headers": _headers(given), "entries": entries})
 
     def refuse_below(self, prefix: str, path: str) -> None:
-        """Answer unlisted paths that begin with `prefix` as `path`."""
+        """Give all unlisted paths that begin with `prefix` the answer of `path`."""
         given = self._given(path, {})
         headers = {name: value for name, value in _headers(given).items() if name != "X-Error-Message"}
         body = given.body.decode() if isinstance(given.body, bytes) else ""

@@ -136,9 +136,9 @@ class PlacementPlan:
             self._old = True
 
     def _is_apps_own(self, path: Path, current: PathState) -> bool:
-        """Return whether the app itself makes the file at this path, here as on the machine where it was traced.
+        """Return whether the app itself makes the file at this path, as it did on the machine where it was traced.
 
-        It has made it before preheat placed it, or has written to it since, such as to a database.
+        The app has made the file before preheat placed it, or has written to it since, as to a database.
         """
         return path in self._apps and current.regular and current.blocked is None
 

@@ -23,7 +23,7 @@ _STOP_AT_MOST_S = 10.0  # for each start: the grace period of the app's end
 # page cache, and from a start of this proof, which may have been of another condition.
 _BY_LINE, _BY_RUN, _BY_START = (0.8, 1.5), (0.7, 3.0), (0.7, 2.0)
 _AGAIN = (0.85, 1.25)  # than the same step took before
-# Short steps say little about the pace of the others: what is negligible may take a hundred times as long as computed.
+# Short steps do not show how fast the others are: one may take a hundred times its estimate, and still be short.
 _DAMPED_S, _MOST_PACE = 10.0, 4.0
 _LATE = 0.5  # of the time that a step took so far, if that is more than was expected at most
 

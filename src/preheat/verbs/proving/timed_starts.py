@@ -100,7 +100,7 @@ class Starts:
         require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
 
     def rehearse(self, roots: StartFolder, library: Library) -> None:
-        """Start once, offline and not measured, so that what only a first start builds is there for all later ones.
+        """Start once, offline and not measured, to let the first start build the files that all later ones use.
 
         It also shows which Python the app runs.
         """

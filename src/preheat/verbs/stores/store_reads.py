@@ -23,7 +23,7 @@ _LOST = "push the model again, or pull without --from"
 
 
 class StoreReads(Protocol):
-    """What is read of an object store. Thread-safe. Methods raise HubError."""
+    """The documents and blobs of an object store, for readers. Thread-safe. Methods raise HubError."""
 
     @property
     def name(self) -> str:

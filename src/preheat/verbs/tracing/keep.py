@@ -36,7 +36,7 @@ def keep(
 ) -> tuple[File, ...]:
     """Store the files of a lock's needs that the library lacks, and record their versions; return those not found.
 
-    Without `recorded`, `prune` removes what no other version needs.
+    Without `recorded`, `prune` removes the blobs that no other version needs.
 
     `real` returns where a file is stored, from where it can be linked. Files of the user become hard links to blobs, or
     share their extents; private files, and small ones that the app made, are copied. Raise NoSpace if the disk is full.

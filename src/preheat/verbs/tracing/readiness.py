@@ -96,7 +96,7 @@ def await_ready(
 
 
 def _found_ready(process: Process, ports: Iterable[int], listening: dict[int, float], now: float) -> tuple[str, str]:
-    """Return a probe for one of the app's ports, and why it is no page: an http URL if there is one, else `tcp:PORT`.
+    """Return a probe of one of the app's ports: an http URL if it serves a page, else `tcp:PORT` and the reason.
 
     Both are empty while no port is ready.
     """

@@ -1,6 +1,6 @@
 """Traced caches: where a traced app's libraries find their caches, so that downloads are seen and none is made twice.
 
-An app uses the caches that its user has, and finds there what it has. Only where nothing covers the user's folders, and
+An app uses its user's caches, with the models in them. Only where nothing covers the user's folders, and
 a cache is empty, it gets a new folder: the trace then leaves the user's folders as they are.
 """
 

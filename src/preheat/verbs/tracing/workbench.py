@@ -60,7 +60,7 @@ def _environment(app: Path, command: Sequence[str], environ: Mapping[str, str]) 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How to get overlays: in a user namespace, and with what is written in memory instead of on the library's disk."""
+    """How to get overlays: in a user namespace or not, and with the app's writes in memory or on the library's disk."""
 
     user: bool
     memory: bool

@@ -60,7 +60,7 @@ def _pinned_by_recipes() -> Iterator[Ref]:
 
 
 def _placed(library: Library, wanted: Iterable[str]) -> set[str]:
-    """Return the blobs of existing views: those that links lead to or that files are; of those in views/, `wanted`."""
+    """Return the blobs in existing views, as symlink targets or hard links; of views in views/, those in `wanted`."""
     digests = {digest for claim in library.claims if claim.by == VIEW for digest in claim.digests}
     digests |= _in_views(library, wanted)
     for path, marks in library.marks.below([""]).items():

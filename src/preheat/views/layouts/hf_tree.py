@@ -3,7 +3,7 @@
 `trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one space. With
 it, a client rejects a snapshot that lacks files (IncompleteSnapshotError); so write it for complete snapshots only.
 
-Most starts find it written, so what writes it is imported where it is used.
+Most starts find a listing there already. The modules that write one are imported only when needed, to save time.
 """
 
 from pathlib import Path

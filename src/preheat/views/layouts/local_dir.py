@@ -67,7 +67,7 @@ class LocalDir:
 
 
 def _fits(file: File) -> bool:
-    """Return whether the name of the file's metadata is valid; with `.lock` it is shorter."""
+    """Return whether the name of the file's metadata is short enough; the name of its lock file is shorter still."""
     return len(f"{file.path.rpartition('/')[2]}.metadata".encode()) <= NAME_MAX
 
 

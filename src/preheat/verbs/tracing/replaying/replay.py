@@ -64,7 +64,7 @@ class Replays:
         self.seconds = 0.0
 
     def once(self, recipe: Recipe, words: str = "") -> Replayed:
-        """Replay a recipe whose needs are pinned; `words` are what is special about it."""
+        """Replay a recipe whose needs are pinned; `words` describe how it differs from the traced one."""
         if reason := why_no_proof():
             return Replayed(reason, fatal=True)
         self._tell(f"{self._how}{words and ', with '}{words}")

@@ -179,7 +179,7 @@ def _no_host(_tail: Sequence[str]) -> None:
 
 
 def _explained(why: str, network: NetworkSeen, notes: TraceLog) -> str:
-    """Return why a start failed, with the hosts that the app tried to reach: most likely it failed for one of them."""
+    """Return why a start failed, with the hosts that the app tried to reach, which are the most likely cause."""
     online = _online(network, notes)
     if not why:
         return online
