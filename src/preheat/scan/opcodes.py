@@ -1,4 +1,4 @@
-"""Opcodes: read those of a pickle that name, call or hold something, and skip all others, in linear time.
+"""Opcodes: read the opcodes of a pickle that import, call or store a name, and skip all others, in linear time.
 
 `pickletools.genops` takes microseconds for each opcode: a file of small numbers took 2.7 s for each megabyte. Sources
 of the format: pickletools, and Modules/_pickle.c for which opcodes leave the stack as it is.

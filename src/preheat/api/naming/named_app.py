@@ -1,4 +1,4 @@
-"""Named app: the recipe of an app that is named as it was noted at its last use."""
+"""Named app: find the recipe of an app by the name that was noted at its last use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams: replace those that the caller has closed by /dev/null."""
+"""Standard streams: open /dev/null in place of each one that the caller has closed."""
 
 from __future__ import annotations
 

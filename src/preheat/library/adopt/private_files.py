@@ -1,4 +1,4 @@
-"""Private files: files of users that other users could only read as blobs, which have mode 0444."""
+"""Private files: files that other users cannot read now, but could as blobs, which have mode 0444."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Idle connections: those without a complete request, which wait for one without a thread each."""
+"""Idle connections: watch many connections in one thread, until each has sent a complete request."""
 
 import contextlib
 import selectors

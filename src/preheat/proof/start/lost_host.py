@@ -1,4 +1,4 @@
-"""Lost host: find in an app's last output which host failed it, how, and what would help; pure."""
+"""Lost host: find in an app's last output the host that it could not reach, the cause, and a remedy; pure."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Thaw: time how long an app takes that is restored from a memory snapshot instead of started."""
+"""Thaw: time an app that is restored from a memory snapshot instead of started."""
 
 from __future__ import annotations
 

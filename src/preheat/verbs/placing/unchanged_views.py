@@ -1,4 +1,4 @@
-"""Unchanged views: whether a large view in the library is as it was placed, by its folders instead of its files.
+"""Unchanged views: check a large view by the times of its folders instead of its files.
 
 A name in a folder appears, disappears or leads elsewhere only with a change of the folder's mtime and ctime. So links
 to blobs are still in place if the view is to have the same files, and size, inode and times of its folders and notes

@@ -1,4 +1,4 @@
-"""Lost hub: remember how the hubs behind a trace's mirror failed, for the message about an app that failed for it."""
+"""Lost hub: remember the errors of the hubs behind a trace's mirror, to name them if the app fails because of them."""
 
 import threading
 from collections.abc import Callable, Sequence

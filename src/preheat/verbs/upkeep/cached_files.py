@@ -1,4 +1,4 @@
-"""Cached files: those in other programs' caches that a pull takes into the library instead of downloading them."""
+"""Cached files: files in other programs' caches that a pull adds to the library instead of downloading them."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Old versions: those that no branch or tag refers to, and that no pin, recipe or placed view needs."""
+"""Old versions: versions that no branch or tag refers to, and that no pin, recipe or placed view needs."""
 
 import os
 from collections.abc import Iterable, Iterator

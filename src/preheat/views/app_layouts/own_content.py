@@ -1,4 +1,4 @@
-"""Own content: that of a small file which preheat alone writes; another program's file of that name stays."""
+"""Own content: the content of a small file that only preheat writes; a file of another program is kept as it is."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Missing files: say what an app asked for in vain when its recipe was replayed, by URL or path, and size."""
+"""Missing files: list the files that an app did not find when its recipe was replayed, by URL or path, with sizes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

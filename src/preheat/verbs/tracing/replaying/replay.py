@@ -1,4 +1,4 @@
-"""Replay: start an app from its recipe again, with no network and a new HOME, before anybody relies on the recipe."""
+"""Replay: start an app from its recipe again, with no network and a new HOME, to prove that the recipe is complete."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
