@@ -30,8 +30,8 @@ def read_regular(path: Path | str, most: int = LARGEST) -> bytes:
 def open_to_write(path: Path | str, *, append: bool = False) -> BinaryIO:
     """Open a file to write it, unbuffered; it is created if it does not exist.
 
-    A pipe must have a reader, and does not block: bytes that do not fit into it are lost. Raise OSError for a folder, a disk,
-    or a pipe that no process reads.
+    A pipe must have a reader, and does not block: bytes that do not fit into it are lost. Raise OSError for a folder,
+    a disk, or a pipe that no process reads.
     """
     kind = os.O_APPEND if append else os.O_TRUNC
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | kind, 0o666)

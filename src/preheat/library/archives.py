@@ -45,10 +45,11 @@ def unpack(
 ) -> Snapshot:
     """Store the members of an archive as blobs, and record and return their snapshot.
 
-    `archive` is the snapshot of a `url`. Its one verified file is in the library, or at `source`, where no other program
-    writes to it. The members are recorded under `archive.ref.members(kind)`, at the archive's commit. The archive's blob
-    stays; without a record of its own, `prune` removes it. `on_read` is called with the unpacked bytes of each step. Nothing is recorded if the
-    archive is refused: raise IntegrityError as `read_members` does; NoSpace or LibraryError if the disk is full.
+    `archive` is the snapshot of a `url`. Its one verified file is in the library, or at `source`, where no other
+    program writes to it. The members are recorded under `archive.ref.members(kind)`, at the archive's commit. The
+    archive's blob stays; without a record of its own, `prune` removes it. `on_read` is called with the unpacked bytes
+    of each step. Nothing is recorded if the archive is refused: raise IntegrityError as `read_members` does; NoSpace or
+    LibraryError if the disk is full.
     """
     source = source or Path(library.held_location(archive.files[0].digest))
     with _Store(library, on_read) as store:

@@ -115,7 +115,7 @@ def place_all(
 def all_snapshots(library: Library) -> Iterable[Snapshot]:
     """Yield each snapshot in the library, with its downloaded files only, once for each branch or tag that names it.
 
-    Snapshots without a branch or tag come first, under their commit: of two that have the same path, the later one stays.
+    Snapshots without a branch or tag come first, under their commit: of two with the same path, the later one stays.
     """
     known = []
     for snapshot in library.snapshots():

@@ -142,7 +142,7 @@ def _ended(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) ->
         return life._replace(state="stopped", since=now, detail=ending), "nothing"
     if life.state == "starting":
         if signs.lasting and not life.was_ready:
-            # An app that was ready before is complete. A program that is missing now may be replaced by an upgrade soon.
+            # An app that was ready before is complete. An upgrade may soon replace a program that is missing now.
             detail = f"{ending}; a restart would end in the same way"
             return life._replace(state="fatal", since=now, detail=detail), "nothing"
         alike = life.failures + 1 if signs.end_kind and signs.end_kind == life.end_kind else 1

@@ -21,5 +21,5 @@ def is_opened_by_library(path: Path, look: os.stat_result, root: Path) -> bool:
 
 
 def is_opened_by_link(path: Path, look: os.stat_result) -> bool:
-    """Return whether more users could read the file if it became a blob by a hard link, which gives it a blob's mode."""
+    """Return whether more users could read the file if it became a blob by a hard link, and so got its mode."""
     return readers(path, look, BLOB_MODE).beyond(readers(path, look, look.st_mode))

@@ -21,7 +21,8 @@ def version_of(ref: Ref, commit: str) -> Version:
 class UnreadFiles:
     """Notes on versions in the library at `root`: `unread/HUB/SLUG/COMMIT`, a JSON list of digests.
 
-    A pull of a file, and a trace of an app that opens it, remove it from the note. A note that cannot be read counts as missing.
+    A pull of a file, and a trace of an app that opens it, remove it from the note. A note that cannot be read counts as
+    missing.
     """
 
     def __init__(self, root: Path) -> None:

@@ -47,7 +47,9 @@ class Leadership:
         self._step = step
         self._over = over
         self._end = end
-        self._lock = threading.Lock()  # guards the turns and `_parked`; `_leader` is set by the thread that takes or passes on the lead
+        self._lock = (
+            threading.Lock()
+        )  # guards the turns and `_parked`; `_leader` is set by the thread that takes or passes on the lead
         self._leader: _Turn | None = None
         self._parked: list[_Turn] = []
         self._awake = threading.Event()

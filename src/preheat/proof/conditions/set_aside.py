@@ -36,8 +36,8 @@ class _Entry:
 class PutBack:
     """A file that a killed process had set aside, and that was put back to `path`, or could not be.
 
-    `found`: if another file was at `path` meanwhile, the path that it was moved to. `trouble`: why the file could not be
-    put back; then it is still at the path `still`.
+    `found`: if another file was at `path` meanwhile, the path that it was moved to. `trouble`: why the file could not
+    be put back; then it is still at the path `still`.
     """
 
     path: Path

@@ -92,7 +92,7 @@ class Wording:
         ).format_map(machine)
 
     def remarks(self) -> Iterator[str]:
-        """Yield the sentences on each comparison with a limit, on the files that were built, and on the cost of measuring."""
+        """Yield the sentences on each limit, on the files that were built, and on the cost of measuring."""
         _, report = self._, self._report
         if report.bound is not None and report.reached is not None:
             yield _(

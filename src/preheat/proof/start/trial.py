@@ -202,7 +202,7 @@ def never_ready(process: Process, lost: Callable[[Sequence[str]], LostHost | Non
 def failed(
     reason: str, hint: str, output: Sequence[str], lost: Callable[[Sequence[str]], LostHost | None] = lost_host
 ) -> AppError:
-    """Return the error for an app that failed. If `lost` finds an unreachable host in its output, name it, with a hint."""
+    """Return the error for an app that failed; name the unreachable host, with a hint, if `lost` finds one."""
     host, tail = lost(output), tuple(output[-_LAST_LINES:])
     if host is None:
         return AppError(reason, hint=hint or "the last lines of its output are above", tail=tail)
