@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from preheat.api.session import Session
-from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
+from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, NoTls, UsageError
 from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
@@ -127,5 +127,5 @@ class ImageStores:
         try:
             self._session.transport.get(f"https://{name.host}/v2/", {})
         except HubError as error:
-            return not isinstance(error, HubUnavailable)
+            return not isinstance(error, (HubUnavailable, NoTls))
         return True

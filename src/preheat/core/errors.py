@@ -90,6 +90,10 @@ class MirrorBusy(HubUnavailable):
     """A mirror has no room for a request now; its upstreams are not to blame."""
 
 
+class NoTls(HubError):
+    """The server does not support TLS."""
+
+
 class NoSize(HubError):
     """The server does not send the file's size, which is needed unless a lock has it."""
 

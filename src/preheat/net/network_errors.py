@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import urllib3
 from urllib3 import exceptions
 
-from preheat.core.errors import HubError, HubUnavailable
+from preheat.core.errors import HubError, HubUnavailable, NoTls
 from preheat.net.proxies import Proxy
 
 _UP = "check that it is up and reachable, or try another: --endpoint hf=URL"
@@ -147,7 +147,7 @@ def _tls_error(what: str, error: BaseException) -> HubError:
     """Return the error for a TLS failure: no TLS at all, an untrusted certificate, or a broken connection."""
     inner = error.args[0] if isinstance(error, exceptions.SSLError) and error.args else error
     if isinstance(inner, ssl.SSLError) and inner.reason in _NO_TLS:
-        return HubError(f"{what} does not support TLS", hint="check whether it is an http:// address")
+        return NoTls(f"{what} does not support TLS", hint="check whether it is an http:// address")
     # For a certificate with another host name, urllib3 raises SSLError without an exception of ssl.
     untrusted = isinstance(inner, ssl.SSLCertVerificationError) or not isinstance(inner, (ssl.SSLError, OSError))
     if untrusted:
