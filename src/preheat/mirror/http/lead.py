@@ -47,10 +47,8 @@ class Leadership:
         self._step = step
         self._over = over
         self._end = end
-        self._lock = (
-            threading.Lock()
-        )  # guards the turns and `_parked`; `_leader` is set by the thread that takes or passes on the lead
-        self._leader: _Turn | None = None
+        self._lock = threading.Lock()  # guards the turns and `_parked`
+        self._leader: _Turn | None = None  # set by the thread that takes or passes on the lead
         self._parked: list[_Turn] = []
         self._awake = threading.Event()
         self._ended = False
