@@ -37,6 +37,8 @@ TYPED = {
     "preheat lock": "preheat lock",
     "to pin the files: preheat lock; or pull without --from": "preheat lock",
     "to find the damaged blobs: preheat verify": "preheat verify",
+    "a program has written to it in place since it was folded, and so to the library's copy and all other links of it; "
+    "to take that copy out of use: preheat verify": "preheat verify",
     "preheat lock {}": "preheat lock preheat.toml",
     "preheat lock --check --replay": "preheat lock --check --replay",
     "to update it: preheat lock": "preheat lock",

@@ -134,8 +134,12 @@ def test_what_is_wrong_with_pieces(app: Preheat, other: Preheat, fault: str) -> 
             pieces[1].write_bytes(three)
             pieces[2].write_bytes(two)
         case "of another":
-            exported(app, "acme/tiny", "-o", "c.tar", "--split", "2M")
-            pieces[2].write_bytes((app.folder / "c.tar.002").read_bytes())
+            (app.folder / "preheat.toml").write_text(RECIPE.replace('"config.json"', '"config.json", "voices/*"'))
+            assert app("lock").status == app("pull", "--quiet").status == 0
+            exported(app, "-o", "c.tar", "--split", "2M")
+            body = (app.folder / "c.tar.002").read_bytes()
+            assert body != pieces[2].read_bytes()
+            pieces[2].write_bytes(body)
         case "not a bundle":
             pieces[0].write_bytes(b"x" * 2_097_152)
         case _:

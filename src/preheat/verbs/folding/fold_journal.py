@@ -29,8 +29,8 @@ from preheat.views.links import HARDLINK, REFLINK
 # What a path is now: a link to the blob; the file that it was, perhaps with another mode; or another file, or nothing.
 LINK, ITSELF, OTHER, AWAY = "link", "itself", "other", "away"
 WRITTEN_THROUGH = (
-    "a program has written to it in place since it was folded, and so to the library's copy and all other links of it: "
-    "preheat verify takes that copy out of use"
+    "a program has written to it in place since it was folded, and so to the library's copy and all other links of it; "
+    "to take that copy out of use: preheat verify"
 )
 _ACL = "system.posix_acl_access"  # acl(5)
 _MOST = 1 << 30  # bytes; a line has about 300
