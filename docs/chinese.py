@@ -46,6 +46,7 @@ WHEN = {
     "AccessDenied": "hub 要求令牌、换一个令牌，或者先同意条款",
     "HubUnavailable": "连不上 hub，或者 hub 要求稍后再试",
     "MirrorBusy": "镜像站暂时没有余量处理请求，与它的上游无关",
+    "NoTls": "服务器不支持 TLS",
     "NoSize": "服务器没有给出文件大小；除非锁文件里有，否则必须知道",
     "NoRanges": "hub 不支持对文件的分段请求",
     "IntegrityError": "内容与预期的摘要或大小不符",
