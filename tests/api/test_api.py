@@ -205,8 +205,10 @@ def test_tracing_an_app_writes_a_recipe_of_the_files_it_reads(
 ) -> None:
     (tmp_path / "app").mkdir()
     monkeypatch.chdir(tmp_path / "app")
-    # What a process that has ended meanwhile opened in HOME counts as the app's: another test may run there.
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    # What a process that has ended meanwhile opened in these folders counts as the app's: another test may run there.
+    for name in ("HOME", "TMPDIR"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
     traced = api.trace(sys.executable, "-c", "print('nothing needed')", session=session)
     assert traced.inferred.lock.needs == ()
     assert 'name = "app"' in Path("preheat.toml").read_text()

@@ -218,4 +218,5 @@ def test_only_layers_of_changed_files_are_sent(project: Project) -> None:
         (project.model / "config.json").write_text('{"model_type": "other"}\n')
         relock(project)
         project.build_image(image)
-        assert 0 < registry.received - whole < 1_000_000
+        # The layer of the small files, but not that of the weights.
+        assert 0 < registry.received - whole < 9_000_000
