@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-_GLANCE_S = 0.2  # an indefinite wait may miss a signal
+from preheat.core.threads.next_item import next_item
+
 Answer = TypeVar("Answer")
 
 
@@ -22,11 +23,7 @@ def interruptible(ask: Callable[[], Answer]) -> Answer:
             done.put((False, None, error))
 
     threading.Thread(target=call, name="store", daemon=True).start()
-    while True:
-        try:
-            _, answer, error = done.get(timeout=_GLANCE_S)
-        except queue.Empty:
-            continue
-        if error is not None:
-            raise error
-        return answer  # type: ignore[return-value] # what `ask` returned, which may be None
+    _, answer, error = next_item(done)
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value] # what `ask` returned, which may be None

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from preheat.core.digest import Digest
+from preheat.core.threads.next_item import next_item
 from preheat.disk.file_hash import feed
 from preheat.disk.regular_file import why
 from preheat.disk.temporary_file import sync_folder
@@ -21,7 +22,6 @@ from preheat.library.upkeep.inventory import Blob
 
 # Bytes to read ahead: the kernel's default is too small for a fast disk.
 _AHEAD = 16 << 20
-_GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,13 @@ def verify(
         threading.Thread(target=work, name="verify", daemon=True).start()
     try:
         while running:
-            with contextlib.suppress(Empty):
-                match news.get(timeout=_GLANCE_S):
-                    case None:
-                        running -= 1
-                    case int(size):
-                        on_read(size)
-                    case Finding() as finding:
-                        on_found(finding)
+            match next_item(news):
+                case None:
+                    running -= 1
+                case int(size):
+                    on_read(size)
+                case Finding() as finding:
+                    on_found(finding)
     except BaseException as error:
         failed.append(error)
         raise

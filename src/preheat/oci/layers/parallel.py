@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-_GLANCE_S = 0.2  # an indefinite wait may miss a signal
+from preheat.core.threads.next_item import next_item
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -41,10 +42,7 @@ def map_parallel(function: Callable[[Item], Outcome], items: Sequence[Item], thr
     found: dict[int, Outcome] = {}
     try:
         while len(found) < len(items):
-            try:
-                came = done.get(timeout=_GLANCE_S)
-            except queue.Empty:
-                continue
+            came = next_item(done)
             if isinstance(came, BaseException):
                 raise came
             number, outcome = came

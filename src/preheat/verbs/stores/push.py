@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError
 from preheat.core.events import Event, Listener, Read, Reading, Retrying
 from preheat.core.snapshot import File
+from preheat.core.threads.next_item import next_item
 from preheat.library.blobs.disk_errors import disk
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, RetryPolicy, persist
@@ -20,7 +21,6 @@ from preheat.verbs.stores.publish import publish_app, publish_model
 from preheat.verbs.stores.push_plan import PushPlan
 
 _PIECE = 1 << 20
-_GLANCE_S = 0.2  # an indefinite wait may miss a signal
 _AT_ONCE = 4  # blobs
 _ABORT_S = 5.0
 
@@ -82,10 +82,7 @@ class _Uploads:
         working = len(self._threads)
         try:
             while working:
-                try:
-                    came = self._events.get(timeout=_GLANCE_S)
-                except queue.Empty:
-                    continue
+                came = next_item(self._events)
                 if isinstance(came, BaseException):
                     raise came
                 if came is None:

@@ -4,10 +4,9 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
@@ -15,6 +14,7 @@ from preheat.core.events import Adopted, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, StatFields
 from preheat.core.ref import URL
 from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.core.threads.next_item import next_item
 from preheat.core.units import say_path
 from preheat.core.values.replace import replace
 from preheat.library.adopt.caches import CachedVersion, Candidate
@@ -24,7 +24,6 @@ from preheat.verbs.scan import REFUSE, WARN, scan_and_report
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
-_GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 # From the threads: bytes that were read, and jobs that are done. Events are emitted in the caller's thread only.
 _Steps = SimpleQueue[int | Future[AddedBlob]]
 
@@ -207,10 +206,9 @@ def _completed(jobs: Collection[Future[AddedBlob]], steps: _Steps, on_event: Lis
         job.add_done_callback(steps.put)
     waiting = len(jobs)
     while waiting:
-        with suppress(Empty):
-            step = steps.get(timeout=_GLANCE_S)
-            if isinstance(step, int):
-                on_event(Read(step))
-            else:
-                waiting -= 1
-                yield step
+        step = next_item(steps)
+        if isinstance(step, int):
+            on_event(Read(step))
+        else:
+            waiting -= 1
+            yield step

@@ -1,0 +1,1 @@
+"""Threads: how the calling thread waits for others."""
