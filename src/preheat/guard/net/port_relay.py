@@ -15,13 +15,13 @@ from preheat.guard.net.relayed_end import RelayedEnd, connected
 from preheat.guard.net.small_http import HttpReply, RequestThreads, listen
 
 _CONNECT_S = 5.0
-# When the app's queue of new connections is full; the kernel would send a SYN again after 1 s, and then after 2 s.
+# When the app's queue of new connections is full: that of http.server takes 5, that of uvicorn 2048. The kernel would
+# send a SYN again after 1 s, and then after 2 s.
 _CONNECT_AGAIN_S = 0.1
 # Descriptors for probes, the status address, the app's pipes, and connections above the limit.
 _RESERVED = 256
 _MOST_RELAYED = 16384
 _MOST_HELD = 1024
-_CONNECT_AT_ONCE = 8  # clients that were held; uvicorn's queue takes 2048 connections, that of http.server takes 5
 
 
 class Front:
@@ -72,7 +72,7 @@ class Front:
                 self._used_at = time.monotonic()
                 held, self._held = self._held or [], None
             self._target = port
-        if not all(self._start(self._serve_held, held) for _ in held[:_CONNECT_AT_ONCE]):
+        if held and not self._start(self._serve_held, held):
             self._serve_held(held)
 
     def hold(self) -> bool:
@@ -139,16 +139,18 @@ class Front:
             self._uncount(target)
             client.close()
 
-    def _serve_held(self, held: List[socket.socket]) -> None:
-        """Connect the clients that were held, one after another: all at once would overflow the app's queue."""
-        while held:
-            with suppress(IndexError):
-                client = held.pop(0)
-                target = self._count()
-                if target is None:
-                    self._desk.answer(client, self._waiting)
-                else:
-                    self._connect(client, target)
+    def _serve_held(self, clients: List[socket.socket]) -> None:
+        """Connect the clients that were held, one after another.
+
+        Two at once could overflow the app's queue although each finds room: then the kernel tells the client that it is
+        connected, and the app some seconds later.
+        """
+        for client in clients:
+            target = self._count()
+            if target is None:
+                self._desk.answer(client, self._waiting)
+            else:
+                self._connect(client, target)
 
     @staticmethod
     def _start(act: Callable[..., None], *arguments: object) -> bool:
