@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from preheat.api.naming.named_app import is_noted_app, similar_app
-from preheat.api.naming.similar_models import naming_recorded
+from preheat.api.naming.similar_models import recorded_hint
 from preheat.core.errors import NotPreloaded, UsageError
 from preheat.core.ref import Ref
 from preheat.core.values.replace import replace
@@ -47,11 +47,10 @@ def _model(words: str, session: Session) -> Snapshot:
     """Return a model of the library. Raise NotPreloaded, with the names that `words` are most like, of apps too."""
     ref = Ref.parse(words)
     try:
-        with naming_recorded(ref, session):
-            return session.library.require(ref)
+        return session.library.require(ref)
     except NotPreloaded as error:
-        if "/" not in words and not error.hint.startswith("did you mean"):
-            error.hint = similar_app(words, session) + error.hint
+        named = recorded_hint(ref, session) or ("" if "/" in words else similar_app(words, session))
+        error.hint = named + error.hint
         raise
 
 

@@ -9,7 +9,7 @@ from preheat.core.errors import AccessDenied, NotFound, NotPreloaded, PreheatErr
 from preheat.core.values.replace import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from preheat.api.session import Session
     from preheat.core.ref import Ref
@@ -40,11 +40,14 @@ def naming_recorded(wanted: Ref, session: Session) -> Iterator[None]:
     try:
         yield
     except NotPreloaded as error:
-        known = _recorded(session)
-        names = similar(wanted, known) if wanted.repo not in {one.repo for one in known} else []
-        if names:
-            error.hint = f"did you mean {' or '.join(map(str, names))}? if not: {error.hint}"
+        error.hint = recorded_hint(wanted, session) + error.hint
         raise
+
+
+def recorded_hint(wanted: Ref, session: Session) -> str:
+    """Return the beginning of a hint with the most similar names in the library; empty if none is similar."""
+    question = _question(wanted, _recorded(session))
+    return f"{question}if not: " if question else ""
 
 
 def _hint(repository: str, session: Session) -> str:
@@ -62,9 +65,17 @@ def _hint(repository: str, session: Session) -> str:
         return f"to pull the app of that name: preheat pull {quote(app)}; "
     local = [*_recorded(session), *_needed()]
     listed = _listed(wanted, session)
-    if wanted.repo in {one.repo for one in listed}:
-        return ""  # it is the revision that is missing, or the token
-    names = similar(wanted, [*listed, *local])
+    return _question(wanted, listed, local)
+
+
+def _question(wanted: Ref, there: Sequence[Ref], others: Iterable[Ref] = ()) -> str:
+    """Return a question with the names that are most like a repository's.
+
+    Empty if there is none, or if the repository is `there`: then it is a revision or a token that is missing.
+    """
+    if wanted.repo in {one.repo for one in there}:
+        return ""
+    names = similar(wanted, [*there, *others])
     return f"did you mean {' or '.join(map(str, names))}? " if names else ""
 
 
