@@ -63,6 +63,10 @@ class MachineLimits:
     imports: tuple[float, ...] = ()
     imports_warm: tuple[float, ...] = ()
 
+    def bare_imports(self, condition: str) -> tuple[float, ...]:
+        """Return `imports`, or `imports_warm` if the app's files are in the page cache under this condition."""
+        return self.imports if condition in EVICTED else self.imports_warm
+
 
 @dataclass(frozen=True, slots=True)
 class Imitated:
@@ -218,8 +222,7 @@ class Report:
         use, also of the shortest first use measured. A start that overlaps these steps can be faster: see `is_beaten`.
         """
         evicted = condition in EVICTED
-        alone = self.limits.imports if evicted else self.limits.imports_warm
-        imports_s = least_imports_s(alone, self.timelines, condition)
+        imports_s = least_imports_s(self.limits.bare_imports(condition), self.timelines, condition)
         if imports_s is None:
             return None
         sizes = [_loaded(one) for one in self.of(condition)] if evicted else []

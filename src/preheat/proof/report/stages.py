@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from preheat.proof.report.least_imports import EVICTED, imports_like
+from preheat.proof.report.least_imports import imports_like
 from preheat.proof.report.report import Report
 from preheat.proof.start.timeline import PRELOADED, Span, Timeline, merged, until
 
@@ -78,7 +78,7 @@ def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
     if timeline.imports is not None:
         began = timeline.imports.interpreter_s
         bare = limits.interpreter
-        imports = limits.imports if timeline.condition in EVICTED else limits.imports_warm
+        imports = limits.bare_imports(timeline.condition)
         yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), min(bare, default=None))
         reached = [one.seconds for one in imports_like(report.timelines, timeline.condition)]
         least = max(0.0, min((min(imports) - max(bare, default=0.0), *reached))) if imports else None
