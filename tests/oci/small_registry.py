@@ -26,6 +26,7 @@ class Faults:
     expire: int = 0  # this many times, a valid token expires
     expire_reads: int = 0  # the same when a blob is read
     busy: int = 0  # 429 for this many requests
+    drop: int = 0  # this many connections end without a response
     busy_tokens: int = 0  # 429 for this many requests to the token service
     broken: int = 0  # 503 for this many PATCH requests
     cut: list[int] = field(default_factory=list)  # cut an upload or a download after this many bytes
@@ -112,6 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
         its, faults = self.its, self.its.faults
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if faults.drop:
+            faults.drop -= 1
+            self.close_connection = True
+            return None
         with its.turn:
             its.asked.append(f"{self.command} {parts.path}")
             its.shown.append(self.headers.get("Authorization", ""))
