@@ -209,8 +209,10 @@ def test_only_layers_of_changed_files_are_sent(project: Project) -> None:
             subprocess.run(["bash", "-ec", kept], env=project.env, check=True)
         image = f"{registry.host}/acme/webui:1"
         project.build_image(image)
-        whole = registry.received
+        whole, before = registry.received, set(registry.blobs)
+        weights = (project.model / "model.safetensors").read_bytes()[:4096]
         assert whole > 12_000_000
+        assert any(weights in body for body in registry.blobs.values())
         registry.asked.clear()
         project.build_image(image)
         assert registry.received == whole
@@ -220,3 +222,6 @@ def test_only_layers_of_changed_files_are_sent(project: Project) -> None:
         project.build_image(image)
         # The layer of the small files, but not that of the weights.
         assert 0 < registry.received - whole < 9_000_000
+        sent = [body for digest, body in registry.blobs.items() if digest not in before]
+        assert any(b'"other"' in body for body in sent)
+        assert not any(weights in body for body in sent)
